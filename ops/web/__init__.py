@@ -1,0 +1,1 @@
+"""The web page: rq-dashboard behind a guard."""

@@ -1,0 +1,33 @@
+"""The rules of one run, frozen when it starts: settings and skill as they were then."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pipeline.domain import Role
+from pipeline.settings import Settings, from_data, to_data
+from pipeline.skills import SkillSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a run goes by, whatever happens to the configuration meanwhile."""
+
+    settings: Settings
+    skill: SkillSpec
+
+    def tag(self, role: Role) -> str:
+        """Return the model tag that plays *role*."""
+        models = self.settings.models
+        tags = {Role.GENERATOR: models.generator, Role.JUDGE: models.judge, Role.EMBEDDER: models.embedder}
+        return tags.get(role, self.skill.task_model)
+
+    def to_json(self) -> str:
+        """Return canonical JSON text for the run's row."""
+        return json.dumps(to_data(self), sort_keys=True, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Rules:
+        """Read `to_json`'s text; names of other releases are passed over."""
+        return from_data(cls, json.loads(text))

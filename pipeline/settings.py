@@ -1,0 +1,281 @@
+"""Every threshold and limit, with its unit, its source and how far it can be trusted.
+
+`prompt_evolution:` in the host's config.yaml overrides any of them, section by section. A run keeps the settings it was
+started with (`to_data`/`from_data`), so that a change never alters a test that is under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, TypeVar, cast, get_type_hints
+
+
+class Status(StrEnum):
+    """How far a default can be trusted."""
+
+    MEASURED = "measured"
+    PUBLISHED = "published"
+    ARBITRARY = "arbitrary"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person should know of one setting."""
+
+    what: str
+    unit: str
+    source: str
+    status: Status
+    low: float | None = None
+    high: float | None = None
+
+
+def _set(  # noqa: PLR0913 - one keyword per fact about a setting
+    default: Any,
+    what: str,
+    *,
+    unit: str = "",
+    source: str = "ours",
+    status: Status = Status.ARBITRARY,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    return field(default=default, metadata={"about": About(what, unit, source, status, low, high)})
+
+
+_SEED, _MEASURED, _PUBLISHED = "seed documents", Status.MEASURED, Status.PUBLISHED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggers:
+    """When a skill is looked at, and when it evolves."""
+
+    accuracy_threshold: float = _set(
+        0.80, "below it the skill has drifted", unit="accuracy", source=_SEED, low=0, high=1
+    )
+    sample_size: int = _set(20, "judged samples looked at", unit="samples", source=_SEED, low=5, high=1000)
+    check_every_h: float = _set(24.0, "time between drift checks", unit="h", source=_SEED, low=0.001)
+    cooldown_h: float = _set(168.0, "shortest time between two evolutions", unit="h", source=_SEED, low=0)
+    implicit_ok_h: float = _set(
+        24.0, "an output nobody complained of counts as ok after this", unit="h", source="drift study", low=0
+    )
+    implicit_ok: bool = _set(True, "whether silence counts as an implicit ok", source="drift study")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """PromptBreeder's loop and its budget."""
+
+    generations: int = _set(30, "most generations", unit="generations", source=_SEED, low=1, high=200)
+    population: int = _set(8, "members", unit="prompts", source="6 to 10 fits a night", low=2, high=100)
+    fitness_samples: int = _set(20, "samples each candidate is run on", unit="samples", low=2, high=1000)
+    budget_calls: int = _set(1000, "most model calls of one evolution", unit="calls", source="one night", low=10)
+    budget_min: float = _set(600.0, "most model time of one evolution", unit="min", source="one night", low=0.1)
+    crossover_probability: float = _set(
+        0.10, "chance that a child is crossed", source="PromptBreeder 3.2", status=_PUBLISHED, low=0, high=1
+    )
+    length_penalty: float = _set(
+        0.05, "fitness lost per relative length", source="CAPO", status=_PUBLISHED, low=0, high=1
+    )
+    max_instruction_words: int = _set(220, "longest instruction", unit="words", low=10, high=5000)
+    patience: int = _set(6, "generations without a better member before the search ends", unit="generations", low=1)
+    finalists_per_variant: int = _set(4, "finalists handed to the judge per wanted variant", low=1, high=20)
+    variants: int = _set(3, "variants wanted on the ballots", unit="prompts", source=_SEED, low=1, high=10)
+    retries: int = _set(2, "retries of a gibberish or redundant reply", source=_SEED, low=0, high=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """The rubric."""
+
+    pass_mark: float = _set(60.0, "overall score that passes", unit="0-100", source=_SEED, low=0, high=100)
+    retries: int = _set(2, "further tries when the reply cannot be read", low=0, high=5)
+    num_predict: int = _set(160, "most tokens of one verdict", unit="tokens", low=16, high=2000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduping:
+    """When two prompts count as one."""
+
+    cosine: float = _set(
+        0.90, "above it, and with no hard difference, a prompt is redundant", unit="cosine", source=_SEED, low=0, high=1
+    )
+    guard: bool = _set(
+        True,
+        "a changed number, name, negation or structure is never redundant",
+        source="160 labelled pairs: real changes lost 37 % -> 2 %",
+        status=_MEASURED,
+    )
+    prefix: str = _set(
+        "task: sentence similarity | query: ", "put before each text", source="EmbeddingGemma card", status=_PUBLISHED
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voting:
+    """The blind test and its stopping rule."""
+
+    show_probability: float = _set(0.5, "share of tasks that become ballots", source=_SEED, low=0, high=1)
+    cards: int = _set(3, "most results on a ballot, the incumbent's among them", source=_SEED, low=2, high=4)
+    open_ballots: int = _set(5, "ballots kept ready to be voted on", unit="ballots", low=1, high=100)
+    max_votes: int = _set(30, "votes after which the incumbent is kept", unit="votes", source=_SEED, low=1, high=1000)
+    max_days: float = _set(
+        14.0, "days after which the incumbent is kept", unit="d", source="decision study", low=0.0001
+    )
+    promote_e: float = _set(
+        20.0, "evidence that promotes, per challenger", unit="e-value", source="Ville: 1/0.05", status=_PUBLISHED, low=1
+    )
+    futility_e: float = _set(
+        0.2, "evidence at which a challenger is dropped", unit="e-value", source="decision study", low=0, high=1
+    )
+    min_votes: int = _set(5, "votes before any promotion", unit="votes", source="decision study", low=1)
+    prior_wins: float = _set(
+        12.0, "mixture Beta(a, b) over the win rate: a", source="decision study", status=_MEASURED, low=1
+    )
+    prior_losses: float = _set(
+        6.0, "mixture Beta(a, b) over the win rate: b", source="decision study", status=_MEASURED, low=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """Guards before a promotion, and the rollback after it."""
+
+    max_drop: float = _set(
+        0.05,
+        "a challenger that may be this much worse on fresh samples is not promoted",
+        unit="accuracy",
+        low=0,
+        high=1,
+    )
+    max_drop_probability: float = _set(0.2, "chance of such a drop that blocks", source="decision study", low=0, high=1)
+    rollback_threshold: float = _set(
+        0.70, "below it the previous version comes back", unit="accuracy", source=_SEED, low=0, high=1
+    )
+    rollback_min_samples: int = _set(10, "judged samples of the new version before that", unit="samples", low=1)
+    rollback_confidence: float = _set(
+        0.90,
+        "chance that accuracy is below the threshold that rolls back",
+        source="Beta(1, 1) posterior",
+        low=0.5,
+        high=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """When a model request may start."""
+
+    start_idle_min: float = _set(30.0, "quiet before a drift starts an evolution", unit="min", source=_SEED, low=0)
+    resume_idle_s: float = _set(60.0, "quiet before any other model request", unit="s", low=0)
+    wait_s: float = _set(20.0, "a job waits this long, then a fresh one is rung", unit="s", low=0.1, high=600)
+    poll_s: float = _set(
+        0.1,
+        "time between looks at the lease",
+        unit="s",
+        source="preempt p99 <= 250 ms",
+        status=_MEASURED,
+        low=0.02,
+        high=5,
+    )
+    ps_poll_s: float = _set(1.0, "time between looks at Ollama's list", unit="s", low=0.2, high=60)
+    ps_timeout_s: float = _set(
+        1.5, "an answer later than this means busy", unit="s", source="Ollama facts", low=0.1, high=10
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Slices and repairs of the stage engine."""
+
+    slice_s: float = _set(300.0, "model time of one job", unit="s", low=0.05)
+    tick_s: float = _set(0.5, "time between reconciliations", unit="s", low=0.05, high=60)
+    ring_grace_s: float = _set(1.5, "a ready step whose job is not seen for this long is rung again", unit="s", low=0.2)
+    max_crashes: int = _set(5, "deaths of a step without a new model reply before it fails", low=1, high=100)
+    unreachable_retry_s: float = _set(15.0, "wait before a step tries an unreachable server again", unit="s", low=0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Tags by role, in Ollama's exact spelling, and evolution's own load options."""
+
+    ollama_url: str = _set("http://127.0.0.1:11434", "the Ollama server")
+    generator: str = _set("smollm2:360m-instruct-q4_K_M", "writes variants", source=_SEED)
+    judge: str = _set("qwen2.5-coder:3b", "scores variants", source=_SEED)
+    embedder: str = _set("embeddinggemma:300m", "compares prompts", source=_SEED)
+    generator_num_ctx: int = _set(8192, "context of the generator", unit="tokens", source=_SEED, low=256)
+    judge_num_ctx: int = _set(4096, "context of a judge that is not the foreground model", unit="tokens", low=256)
+    embedder_num_ctx: int = _set(
+        2048, "context of the embedder", unit="tokens", source="model card", status=_PUBLISHED, low=128
+    )
+    task_num_ctx: int = _set(4096, "context of a task model that is not the foreground model", unit="tokens", low=256)
+    keep_alive: str = _set("60s", "how long Ollama keeps evolution's own models; short, so that they make room first")
+    generator_temperature: float = _set(0.9, "of the generator", source=_SEED, low=0, high=2)
+    generator_repeat_penalty: float = _set(1.2, "of the generator", source=_SEED, low=0.5, high=2)
+    generator_num_predict: int = _set(
+        160, "most tokens of one variant", unit="tokens", source="PromptBreeder study", low=16
+    )
+    connect_s: float = _set(2.0, "time to connect", unit="s", low=0.1)
+    read_s: float = _set(120.0, "longest silence inside a reply, prompt evaluation and load included", unit="s", low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreground:
+    """The user-facing model. Its load options are the host's own: another value would reload the user's model."""
+
+    model: str = _set("qwen2.5-coder:3b", "the model that evolution must never be in the way of", source=_SEED)
+    num_ctx: int = _set(0, "the host's num_ctx for it; 0 sends none", unit="tokens", low=0)
+    num_batch: int = _set(0, "the host's num_batch; 0 sends none", unit="tokens", low=0)
+    num_gpu: int = _set(-1, "the host's num_gpu; -1 sends none", unit="layers", low=-1)
+    num_thread: int = _set(0, "the host's num_thread; 0 sends none", unit="threads", low=0)
+    max_tokens: int = _set(96, "most tokens of one call of ours to it: about three seconds", unit="tokens", low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of it."""
+
+    enabled: bool = _set(True, "master switch", source=_SEED)
+    triggers: Triggers = Triggers()
+    search: Search = Search()
+    judging: Judging = Judging()
+    deduping: Deduping = Deduping()
+    voting: Voting = Voting()
+    promotion: Promotion = Promotion()
+    gate: GateSettings = GateSettings()
+    work: Work = Work()
+    models: Models = Models()
+    foreground: Foreground = Foreground()
+
+
+S = TypeVar("S")
+
+
+def to_data(value: Any) -> Any:
+    """Turn a dataclass into plain JSON data, nested ones and tuples included."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_data(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_data(item) for item in value]
+    return value
+
+
+def from_data(kind: type[S], data: dict[str, Any]) -> S:
+    """Rebuild a dataclass of *kind* from `to_data`'s result.
+
+    Unknown names are passed over and missing ones get their default, so that a run started under one release ends under
+    the next.
+    """
+    hints = get_type_hints(kind)
+    given: dict[str, Any] = {}
+    for f in fields(cast("Any", kind)):
+        if f.name not in data:
+            continue
+        hint, value = hints[f.name], data[f.name]
+        if is_dataclass(hint) and isinstance(value, dict):
+            value = from_data(cast("type[Any]", hint), value)
+        elif isinstance(value, list):
+            value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+        given[f.name] = value
+    return kind(**given)

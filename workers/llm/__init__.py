@@ -1,0 +1,1 @@
+"""What stands between a flow and a model: journal, retry, gate, client."""
