@@ -1,0 +1,247 @@
+"""Tables of prompts, samples and what people say of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, UtcDateTime
+
+NAME = String(64)
+WORD = String(40)
+SHA = String(64)
+
+
+class SkillRow(Base):
+    """A skill the pipeline has met, and what is remembered of it beyond the configuration."""
+
+    __tablename__ = "skills"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    check_reason: Mapped[str] = mapped_column(Text, default="")  # the last drift check's finding, in words
+
+
+class PromptVersionRow(Base):
+    """One version of a skill's prompt, immutable; the configuration points at one of them."""
+
+    __tablename__ = "prompt_versions"
+    __table_args__ = (UniqueConstraint("skill_name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    skill_name: Mapped[str] = mapped_column(ForeignKey("skills.name"))
+    version: Mapped[int]
+    template: Mapped[str] = mapped_column(Text)  # path, relative to the configuration's folder
+    text: Mapped[str] = mapped_column(Text)  # the whole file, so that a lost file can be written again
+    sha: Mapped[str] = mapped_column(SHA)
+    variant_id: Mapped[int | None] = mapped_column(ForeignKey("prompt_variants.variant_id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    active: Mapped[bool] = mapped_column(default=False)
+    activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SampleRow(Base):
+    """One task of the history: what went in, what came out, what was said of it."""
+
+    __tablename__ = "samples"
+    __table_args__ = (
+        UniqueConstraint("skill_name", "task_id"),
+        CheckConstraint("label IN ('ok', 'bad')", name="label"),
+        Index(None, "skill_name", "judged_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    skill_name: Mapped[str] = mapped_column(ForeignKey("skills.name"))
+    task_id: Mapped[str] = mapped_column(String(200))
+    fields: Mapped[str] = mapped_column(Text)  # JSON object of the input's named texts
+    output: Mapped[str | None] = mapped_column(Text)
+    expected: Mapped[str | None] = mapped_column(Text)  # a corrected or accepted answer
+    label: Mapped[str | None] = mapped_column(WORD)
+    label_source: Mapped[str | None] = mapped_column(WORD)
+    lost: Mapped[str] = mapped_column(Text, default="")  # what was lost, words separated by commas
+    version: Mapped[int | None]  # prompt version that wrote the output
+    variant_id: Mapped[int | None] = mapped_column(ForeignKey("prompt_variants.variant_id"))
+    split: Mapped[str] = mapped_column(WORD)
+    ballot_wanted: Mapped[bool] = mapped_column(default=False)  # drawn with show_probability when the task came in
+    batch: Mapped[str] = mapped_column(String(40), default="")  # one feedback command; the unit of undo
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    judged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class LabelEventRow(Base):
+    """A change of a sample's label, kept so that it can be undone."""
+
+    __tablename__ = "label_events"
+    __table_args__ = (Index(None, "batch"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sample_id: Mapped[int]  # no foreign key: undoing an import removes the sample and keeps the event
+    batch: Mapped[str] = mapped_column(String(40))
+    before: Mapped[str] = mapped_column(Text)  # JSON of the fields replaced; empty when the sample was new
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    undone: Mapped[bool] = mapped_column(default=False)
+
+
+class MutationPromptRow(Base):
+    """An instruction for changing instructions; these evolve too (PromptBreeder)."""
+
+    __tablename__ = "mutation_prompts"
+    __table_args__ = (UniqueConstraint("run_id", "ordinal"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    ordinal: Mapped[int]
+    text: Mapped[str] = mapped_column(Text)
+    parent_ordinal: Mapped[int | None]
+    applied: Mapped[int] = mapped_column(default=0)
+    improved: Mapped[int] = mapped_column(default=0)  # children fitter than their parent
+
+
+class VariantRow(Base):
+    """A proposed prompt: the plan's `prompt_variants`, with how it came about and what became of it."""
+
+    __tablename__ = "prompt_variants"
+    __table_args__ = (UniqueConstraint("run_id", "ordinal"), Index(None, "skill_name", "text_sha"))
+
+    variant_id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    ordinal: Mapped[int]  # counts within the run; with run_id it makes writing a generation twice harmless
+    skill_name: Mapped[str] = mapped_column(ForeignKey("skills.name"))
+    name: Mapped[str] = mapped_column(WORD, default="")  # variant_a, variant_b ... once on the ballots
+    prompt_text: Mapped[str] = mapped_column(Text)  # the instruction; the frame is the incumbent's
+    text_sha: Mapped[str] = mapped_column(SHA)
+    generation: Mapped[int]
+    slot: Mapped[int] = mapped_column(default=0)  # place in the population
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("prompt_variants.variant_id"))
+    second_parent_id: Mapped[int | None] = mapped_column(ForeignKey("prompt_variants.variant_id"))
+    mutation_type: Mapped[str] = mapped_column(WORD)
+    mutation_ordinal: Mapped[int | None]  # the mutation prompt of this run that it carries
+    reasoning: Mapped[str] = mapped_column(Text, default="")
+    fitness_score: Mapped[float | None] = mapped_column(Float)
+    fitness_correct: Mapped[int] = mapped_column(default=0)
+    fitness_n: Mapped[int] = mapped_column(default=0)
+    fate: Mapped[str] = mapped_column(WORD)
+    fate_reason: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JudgementRow(Base):
+    """One verdict of the judge on one variant, with who judged."""
+
+    __tablename__ = "judgements"
+    __table_args__ = (UniqueConstraint("variant_id", "judge_tag"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    variant_id: Mapped[int] = mapped_column(ForeignKey("prompt_variants.variant_id"))
+    judge_tag: Mapped[str] = mapped_column(String(200))
+    coherence: Mapped[float | None] = mapped_column(Float)
+    actionability: Mapped[float | None] = mapped_column(Float)
+    specificity: Mapped[float | None] = mapped_column(Float)
+    overall: Mapped[float | None] = mapped_column(Float)
+    passed: Mapped[bool]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EmbeddingRow(Base):
+    """A vector and the profile (model digest, prefix, dimensions) that it may be compared within."""
+
+    __tablename__ = "embeddings"
+
+    text_sha: Mapped[str] = mapped_column(SHA, primary_key=True)
+    profile: Mapped[str] = mapped_column(String(300), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little-endian
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BallotRow(Base):
+    """Results of one task, to be compared blind."""
+
+    __tablename__ = "ballots"
+    __table_args__ = (UniqueConstraint("run_id", "sample_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    sample_id: Mapped[int] = mapped_column(ForeignKey("samples.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # voted on, or void because all results were equal
+    outcome: Mapped[str] = mapped_column(WORD, default="open")  # open, voted, equal, over
+
+
+class BallotCardRow(Base):
+    """One distinct result on a ballot; identical results share a card."""
+
+    __tablename__ = "ballot_cards"
+    __table_args__ = (UniqueConstraint("ballot_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ballot_id: Mapped[int] = mapped_column(ForeignKey("ballots.id"))
+    position: Mapped[int]  # as shown, counted from 1
+    output: Mapped[str] = mapped_column(Text)
+    arms: Mapped[str] = mapped_column(Text)  # variant ids separated by commas; 0 is the incumbent
+
+
+class VoteRow(Base):
+    """A person's answer to one ballot; there is at most one, so a double press is one vote."""
+
+    __tablename__ = "votes"
+
+    ballot_id: Mapped[int] = mapped_column(ForeignKey("ballots.id"), primary_key=True, autoincrement=False)
+    choice: Mapped[str] = mapped_column(WORD)
+    position: Mapped[int | None]
+    voter: Mapped[str] = mapped_column(String(100), default="")
+    took_ms: Mapped[int | None]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PromotionRow(Base):
+    """History of what the configuration was made to point at, and why; written before the file is touched."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (UniqueConstraint("run_id", "to_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    skill_name: Mapped[str] = mapped_column(ForeignKey("skills.name"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    kind: Mapped[str] = mapped_column(WORD)  # promote, rollback
+    from_version: Mapped[int]
+    to_version: Mapped[int]
+    text: Mapped[str] = mapped_column(Text, default="")  # whole template about to be written; empty on a rollback
+    state: Mapped[str] = mapped_column(WORD)  # intended, applied, refused
+    e_value: Mapped[float | None] = mapped_column(Float)
+    votes: Mapped[int] = mapped_column(Integer, default=0)
+    accuracy_before: Mapped[float | None] = mapped_column(Float)
+    accuracy_after: Mapped[float | None] = mapped_column(Float)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    config_before: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AssignmentRow(Base):
+    """Which prompt a host was told to use for one task; asking again gives the same answer."""
+
+    __tablename__ = "assignments"
+
+    skill_name: Mapped[str] = mapped_column(ForeignKey("skills.name"), primary_key=True)
+    task_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    variant_id: Mapped[int | None] = mapped_column(ForeignKey("prompt_variants.variant_id"))  # None: the incumbent
+    version: Mapped[int]
+    ballot: Mapped[bool] = mapped_column(default=False)
+    outcome: Mapped[str | None] = mapped_column(WORD)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    outcome_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
