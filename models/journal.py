@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.steps import Claim, fence
@@ -86,13 +86,20 @@ def record_cancelled(session: Session, mine: Claim, *, role: str, tag: str, dura
     )
 
 
-def spent(session: Session, run: int) -> Spent:
-    """Return what *run* has cost, from the ledger."""
-    calls, ms = session.execute(
-        select(func.count(), func.coalesce(func.sum(ModelCallRow.duration_ms), 0.0)).where(
-            ModelCallRow.run_id == run, ModelCallRow.role.in_(MODEL_ROLES)
-        )
-    ).one()
+def spent(session: Session, run: int, *, before_visit: tuple[str, int] | None = None) -> Spent:
+    """Return what *run* has cost, from the ledger.
+
+    Args:
+        session: open transaction.
+        run: the run.
+        before_visit: leave this (stage, visit) out, so that a replayed visit decides by the same figures.
+    """
+    query = select(func.count(), func.coalesce(func.sum(ModelCallRow.duration_ms), 0.0)).where(
+        ModelCallRow.run_id == run, ModelCallRow.role.in_(MODEL_ROLES)
+    )
+    if before_visit is not None:
+        query = query.where(or_(ModelCallRow.stage != before_visit[0], ModelCallRow.visit != before_visit[1]))
+    calls, ms = session.execute(query).one()
     cut, cut_ms = session.execute(
         select(func.count(), func.coalesce(func.sum(CancelledCallRow.duration_ms), 0.0)).where(
             CancelledCallRow.run_id == run

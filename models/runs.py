@@ -55,12 +55,15 @@ def start_run(
     now: datetime,
     forced: bool = False,
     reason: str = "",
+    target_variant: int | None = None,
+    target_version: int | None = None,
 ) -> Bell:
     """Create a run and its first step, ready."""
     skill = ensure_skill(session, rules.skill.name, now)
     run = RunRow(
         skill_name=skill, kind=kind, trigger=trigger, forced=forced, reason=reason, seed=seed,
         rules=rules.to_json(), version=version, created_at=now,
+        target_variant_id=target_variant, target_version=target_version,
     )  # fmt: skip
     session.add(run)
     session.flush()

@@ -37,6 +37,8 @@ class RunRow(Base):
     rules: Mapped[str] = mapped_column(Text)  # JSON, frozen at the start
     version: Mapped[int]  # the prompt version that was in use
     horizon: Mapped[int] = mapped_column(default=0)  # samples with a larger id are not looked at while breeding
+    target_variant_id: Mapped[int | None]  # a person's promotion: which variant
+    target_version: Mapped[int | None]  # a person's rollback: which version
     simulated: Mapped[bool] = mapped_column(default=False)  # a simulated server answered at least once
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -31,7 +31,7 @@ class About:
     high: float | None = None
 
 
-def _set(  # noqa: PLR0913 - one keyword per fact about a setting
+def _set(
     default: Any,
     what: str,
     *,
@@ -118,6 +118,7 @@ class Voting:
 
     show_probability: float = _set(0.5, "share of tasks that become ballots", source=_SEED, low=0, high=1)
     cards: int = _set(3, "most results on a ballot, the incumbent's among them", source=_SEED, low=2, high=4)
+    from_history: bool = _set(True, "whether past inputs become ballots too, when new tasks are too few")
     open_ballots: int = _set(5, "ballots kept ready to be voted on", unit="ballots", low=1, high=100)
     max_votes: int = _set(30, "votes after which the incumbent is kept", unit="votes", source=_SEED, low=1, high=1000)
     max_days: float = _set(

@@ -1,0 +1,100 @@
+"""Prompt versions: what was in use when, whole, so that a lost file can be written again."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from models.runs import ensure_skill
+from models.tables import PromotionRow, PromptVersionRow
+from pipeline.errors import NotFound
+from pipeline.skills import PromptTemplate, SkillSpec, parse_template
+
+
+def text_sha(text: str) -> str:
+    """Name a text by its content."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def note_version(session: Session, spec: SkillSpec, text: str, now: datetime) -> PromptVersionRow:
+    """Remember the version the configuration names as the one in use; a person may have edited or switched it."""
+    skill = ensure_skill(session, spec.name, now)
+    row = session.scalar(
+        select(PromptVersionRow).where(PromptVersionRow.skill_name == skill, PromptVersionRow.version == spec.version)
+    )
+    if row is None:
+        row = PromptVersionRow(
+            skill_name=skill,
+            version=spec.version,
+            template=spec.template,
+            text=text,
+            sha=text_sha(text),
+            created_at=now,
+        )
+        session.add(row)
+        session.flush()
+    elif row.sha != text_sha(text) or row.template != spec.template:
+        row.text, row.sha, row.template = text, text_sha(text), spec.template
+    if not row.active:
+        activate(session, row, now)
+    return row
+
+
+def activate(session: Session, row: PromptVersionRow, now: datetime) -> None:
+    """Make *row* its skill's version in use."""
+    session.execute(
+        update(PromptVersionRow)
+        .where(PromptVersionRow.skill_name == row.skill_name, PromptVersionRow.active)
+        .values(active=False)
+    )
+    row.active, row.activated_at = True, now
+    session.flush()
+
+
+def active(session: Session, skill: str) -> PromptVersionRow | None:
+    """Return the version in use, None for a skill never seen."""
+    return session.scalar(select(PromptVersionRow).where(PromptVersionRow.skill_name == skill, PromptVersionRow.active))
+
+
+def version(session: Session, skill: str, number: int) -> PromptVersionRow:
+    """Return one version.
+
+    Raises:
+        NotFound: there is none of that number.
+    """
+    row = session.scalar(
+        select(PromptVersionRow).where(PromptVersionRow.skill_name == skill, PromptVersionRow.version == number)
+    )
+    if row is None:
+        raise NotFound(f"{skill} has no prompt version {number}.", hint=f"evoctl show {skill}")
+    return row
+
+
+def template_of(session: Session, skill: str, number: int) -> PromptTemplate:
+    """Return a version's template in its two parts."""
+    return parse_template(version(session, skill, number).text)
+
+
+def next_number(session: Session, skill: str) -> int:
+    """Return the number a new version gets; numbers are never used twice."""
+    highest = session.scalar(select(func.max(PromptVersionRow.version)).where(PromptVersionRow.skill_name == skill))
+    return (highest or 0) + 1
+
+
+def previous(session: Session, skill: str, number: int) -> PromptVersionRow | None:
+    """Return the version that *number* replaced when it was promoted; None when nothing was promoted to it."""
+    promotion = session.scalar(
+        select(PromotionRow)
+        .where(
+            PromotionRow.skill_name == skill,
+            PromotionRow.to_version == number,
+            PromotionRow.kind == "promote",
+            PromotionRow.state == "applied",
+        )
+        .order_by(PromotionRow.id.desc())
+        .limit(1)
+    )
+    return version(session, skill, promotion.from_version) if promotion else None

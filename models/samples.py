@@ -1,0 +1,116 @@
+"""Samples: choosing them for each purpose. Which part of the pipeline may see a sample is fixed by its split."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from models.tables import BallotRow, SampleRow
+from pipeline.algorithms.splits import fraction
+from pipeline.domain import Label, LabelSource, SampleId, Split
+from pipeline.fitness import Item
+from pipeline.meta_prompt import Failure, Success
+
+_SHOWN_FIELD = 300  # characters of one input field shown to the generator
+
+
+def reference(row: SampleRow) -> str | None:
+    """Return the known right answer: a correction, or an output that a person accepted."""
+    if row.expected is not None:
+        return row.expected
+    accepted = row.label == Label.OK and row.label_source == LabelSource.PERSON
+    return row.output if accepted else None
+
+
+def fields_of(row: SampleRow) -> tuple[tuple[str, str], ...]:
+    """Return the input's named texts."""
+    return tuple((str(k), str(v)) for k, v in json.loads(row.fields).items())
+
+
+def items(
+    session: Session, skill: str, split: Split, *, horizon: int | None, limit: int, seed: int
+) -> tuple[Item, ...]:
+    """Draw at most *limit* labelled samples of *split* at random, the same ones for the same seed."""
+    rows = [row for row in session.scalars(_with_reference(skill, split, horizon)) if reference(row) is not None]
+    rows.sort(key=lambda row: fraction(f"{seed}:{row.task_id}"))
+    return tuple(_item(row) for row in rows[:limit])
+
+
+def usable(session: Session, skill: str) -> int:
+    """Count the samples that fitness could be measured on."""
+    return sum(reference(row) is not None for row in session.scalars(_with_reference(skill, Split.SEARCH, None)))
+
+
+def failures(session: Session, skill: str, *, horizon: int, limit: int) -> tuple[Failure, ...]:
+    """Return the newest failures of the search split, for the generator to read."""
+    rows = session.scalars(
+        _judged(skill, Label.BAD)
+        .where(SampleRow.id <= horizon)
+        .order_by(SampleRow.judged_at.desc(), SampleRow.id.desc())
+        .limit(limit)
+    )
+    return tuple(
+        Failure(
+            shown=_shown(row),
+            output=row.output or "",
+            expected=row.expected or "",
+            lost=tuple(word for word in row.lost.split(",") if word),
+        )
+        for row in rows
+    )
+
+
+def successes(session: Session, skill: str, *, horizon: int, limit: int) -> tuple[Success, ...]:
+    """Return accepted samples of the search split, spread over the history rather than only the newest."""
+    rows = list(session.scalars(_judged(skill, Label.OK).where(SampleRow.id <= horizon).order_by(SampleRow.id)))
+    step = max(1, len(rows) // limit) if limit else 1
+    return tuple(Success(shown=_shown(row), output=row.output or "") for row in rows[::step][:limit])
+
+
+def ballot_tasks(session: Session, skill: str, run: int, *, from_history: bool, limit: int) -> list[SampleRow]:
+    """Return inputs that may become ballots of *run*: newly drawn tasks first, then history, never one the search saw."""
+    taken = select(BallotRow.sample_id).where(BallotRow.run_id == run)
+    allowed: ColumnElement[bool] = SampleRow.ballot_wanted.is_(True)
+    if from_history:
+        allowed = or_(allowed, SampleRow.split.in_((Split.SELECT, Split.CONFIRM)))
+    query = (
+        select(SampleRow)
+        .where(SampleRow.skill_name == skill, SampleRow.split.not_in((Split.SEARCH, Split.REPORT)), allowed)
+        .where(SampleRow.id.not_in(taken))
+        .order_by(SampleRow.ballot_wanted.desc(), SampleRow.id.desc())
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def horizon(session: Session, skill: str) -> int:
+    """Return the newest sample's id; later ones are not looked at by a search that has begun."""
+    return session.scalar(select(func.max(SampleRow.id)).where(SampleRow.skill_name == skill)) or 0
+
+
+def _item(row: SampleRow) -> Item:
+    return Item(sample=SampleId(row.id), fields=fields_of(row), expected=reference(row) or "")
+
+
+def _shown(row: SampleRow) -> str:
+    return "; ".join(f"{name}: {text[:_SHOWN_FIELD]}" for name, text in fields_of(row))
+
+
+def _with_reference(skill: str, split: Split, horizon_id: int | None) -> Select[SampleRow]:
+    query = select(SampleRow).where(
+        SampleRow.skill_name == skill,
+        SampleRow.split == split,
+        or_(SampleRow.expected.is_not(None), SampleRow.label == Label.OK),
+    )
+    return query if horizon_id is None else query.where(SampleRow.id <= horizon_id)
+
+
+def _judged(skill: str, label: Label) -> Select[SampleRow]:
+    return select(SampleRow).where(
+        SampleRow.skill_name == skill,
+        SampleRow.split == Split.SEARCH,
+        SampleRow.label == label,
+        SampleRow.variant_id.is_(None),
+    )

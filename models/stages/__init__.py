@@ -1,0 +1,1 @@
+"""What each stage loads and saves, under the same names as the stage: `load_judge`, `save_judge`."""

@@ -1,0 +1,146 @@
+"""Load and save for stage 6, promote or roll back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import prompts, votes
+from models.prompts import text_sha
+from models.runs import ensure_skill
+from models.stages.bandit import report_of
+from models.steps import Claim, fence
+from models.tables import PromotionRow, PromptVersionRow, VariantRow
+from models.work_tables import EvolutionRow, RunRow, StepRow
+from pipeline.algorithms.beta import probability_drop
+from pipeline.bandit import decide
+from pipeline.domain import Fate, RunKind, VariantId
+from pipeline.errors import NotFound
+from pipeline.flow import Publish
+from pipeline.promote import PromoteCase, PromoteDecision, Target
+from pipeline.skills import next_template
+
+BACK = (RunKind.DRIFT_CHECK, RunKind.ROLLBACK)
+
+
+def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
+    """Find the prompt to put in use and what is known of it."""
+    run = session.get_one(RunRow, mine.run)
+    in_use = prompts.active(session, mine.skill)
+    if in_use is None:
+        raise NotFound(f"{mine.skill} has no prompt in use.", hint="evoctl doctor")
+    if mine.kind in BACK:
+        target, before, after, drop = _back(session, run, in_use), None, None, None
+    else:
+        variant = _winner(session, run)
+        target = _forward(session, variant, in_use)
+        before, after, drop = _measured(session, mine, run, variant)
+    return PromoteCase(
+        rules=mine.rules,
+        kind=mine.kind,
+        now=session.get_one(StepRow, mine.step).created_at,  # fixed, so that a repeated publication is the same request
+        in_use=in_use.version,
+        target=target,
+        accuracy_before=before,
+        accuracy_after=after,
+        drop_probability=drop,
+        reason=run.reason,
+        forced=run.forced,
+    )
+
+
+def intend(session: Session, mine: Claim, request: Publish, config_before: str, now: datetime) -> None:
+    """Write down what is about to be done to the configuration, before it is done; doing so twice changes nothing."""
+    fence(session, mine)
+    known = session.scalar(
+        select(PromotionRow).where(PromotionRow.run_id == mine.run, PromotionRow.to_version == request.version)
+    )
+    if known is not None:
+        return
+    ensure_skill(session, request.skill, now)
+    tally = votes.tally(session, mine.run)
+    verdict = decide(mine.rules, tally, now)
+    session.add(
+        PromotionRow(
+            skill_name=request.skill, run_id=mine.run, kind="rollback" if mine.kind in BACK else "promote",
+            from_version=request.expected_version, to_version=request.version, text=request.text, state="intended",
+            e_value=max(verdict.evidence, default=None), votes=tally.votes, accuracy_before=request.previous_accuracy,
+            accuracy_after=request.current_accuracy, config_before=config_before, created_at=now,
+        )
+    )  # fmt: skip
+    session.flush()
+
+
+def save_promote(session: Session, mine: Claim, decision: PromoteDecision, now: datetime) -> None:
+    """Make the database agree with the configuration, and write the history."""
+    run = session.get_one(RunRow, mine.run)
+    row = session.scalar(select(PromotionRow).where(PromotionRow.run_id == mine.run).order_by(PromotionRow.id.desc()))
+    if row is not None:
+        row.state, row.reason = ("applied" if decision.applied else "refused"), decision.reason
+        row.applied_at = now if decision.applied else None
+    if not decision.applied or decision.target is None:
+        return
+    target = decision.target
+    version = session.scalar(
+        select(PromptVersionRow).where(
+            PromptVersionRow.skill_name == mine.skill, PromptVersionRow.version == target.version
+        )
+    )
+    if version is None:
+        version = PromptVersionRow(
+            skill_name=mine.skill, version=target.version, template=decision.template, text=target.text,
+            sha=text_sha(target.text), variant_id=target.variant, created_at=now,
+        )  # fmt: skip
+        session.add(version)
+        session.flush()
+    prompts.activate(session, version, now)
+    if target.variant is not None:
+        session.get_one(VariantRow, target.variant).fate = Fate.WINNER
+    run.reason = run.reason or decision.reason
+
+
+def _winner(session: Session, run: RunRow) -> VariantRow:
+    if run.target_variant_id is not None:
+        return session.get_one(VariantRow, run.target_variant_id)
+    row = session.scalar(select(VariantRow).where(VariantRow.run_id == run.id, VariantRow.fate == Fate.WINNER))
+    if row is None:
+        raise NotFound(f"Run {run.id} has no winner to promote.")
+    return row
+
+
+def _forward(session: Session, variant: VariantRow, in_use: PromptVersionRow) -> Target:
+    template = prompts.template_of(session, in_use.skill_name, in_use.version).with_instruction(variant.prompt_text)
+    number = prompts.next_number(session, in_use.skill_name)
+    return Target(
+        version=number,
+        text=template.text,
+        template=next_template(in_use.template, number),
+        variant=VariantId(variant.variant_id),
+    )
+
+
+def _back(session: Session, run: RunRow, in_use: PromptVersionRow) -> Target | None:
+    if run.target_version is not None:
+        row: PromptVersionRow | None = prompts.version(session, in_use.skill_name, run.target_version)
+    else:
+        row = prompts.previous(session, in_use.skill_name, in_use.version)
+    if row is None or row.version == in_use.version:
+        return None
+    return Target(version=row.version, text=row.text, template=row.template, variant=None)
+
+
+def _measured(
+    session: Session, mine: Claim, run: RunRow, variant: VariantRow
+) -> tuple[float | None, float | None, float | None]:
+    """Accuracy of both prompts on samples nothing was selected on, and the chance of a real drop between them."""
+    evolution = session.get(EvolutionRow, variant.run_id if run.target_variant_id else run.id)
+    flags = report_of(evolution) if evolution else {}
+    old, new = flags.get(0), flags.get(variant.variant_id)
+    if not old or not new or len(old) != len(new):
+        return None, None, None
+    drop = probability_drop(
+        sum(old), len(old) - sum(old), sum(new), len(new) - sum(new), mine.rules.settings.promotion.max_drop
+    )
+    return sum(old) / len(old), sum(new) / len(new), drop

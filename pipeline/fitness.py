@@ -1,0 +1,83 @@
+"""Running a prompt on labelled samples and scoring its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.algorithms.streams import seed32
+from pipeline.domain import Role, SampleId
+from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, Scored, ScoreOutside, generate, score_outside
+from pipeline.rules import Rules
+from pipeline.scoring import is_correct, needs_outside, score
+from pipeline.skills import PromptTemplate, render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A labelled sample: an input and its right answer.
+
+    Attributes:
+        fields: the input's named texts, as pairs so that an item can be hashed and frozen.
+    """
+
+    sample: SampleId
+    fields: tuple[tuple[str, str], ...]
+    expected: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one prompt did on some items.
+
+    Attributes:
+        values: one score in [0, 1] per item; a failed call is 0.
+        correct: one flag per item.
+        spent_out: the budget ended before the last item; the result must not be compared.
+    """
+
+    values: tuple[float, ...]
+    correct: tuple[bool, ...]
+    spent_out: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Mean score in [0, 1]; 0 without items."""
+        return sum(self.values) / len(self.values) if self.values else 0.0
+
+
+def task_request(rules: Rules, template: PromptTemplate, fields: tuple[tuple[str, str], ...], seed: int) -> Generate:
+    """Build the request that runs a skill's prompt on one input."""
+    skill = rules.skill
+    return Generate(
+        role=Role.TASK,
+        prompt=render(template, dict(fields)),
+        sampling=Sampling(temperature=skill.temperature, seed=seed, num_predict=skill.num_predict),
+        schema=skill.schema,
+    )
+
+
+def evaluate(rules: Rules, template: PromptTemplate, items: tuple[Item, ...], seed: int) -> Flow[Result]:
+    """Run *template* on every item. The seed of a call depends on the item alone, so two prompts meet the same chance."""
+    values: list[float] = []
+    correct: list[bool] = []
+    for item in items:
+        reply = yield from generate(task_request(rules, template, item.fields, seed32(seed, "task", item.sample)))
+        if isinstance(reply, Failed):
+            if reply.kind is FailureKind.BUDGET:
+                return Result(values=tuple(values), correct=tuple(correct), spent_out=True)
+            scored = Scored(value=0.0, lost=("no-answer",))
+        else:
+            scored = yield from scored_answer(rules, item, reply.text)
+        values.append(scored.value)
+        correct.append(is_correct(rules.skill, scored))
+    return Result(values=tuple(values), correct=tuple(correct))
+
+
+def scored_answer(rules: Rules, item: Item, output: str) -> Flow[Scored]:
+    """Score one answer, by our own scorer or by the skill's callable or command; one that breaks scores 0."""
+    if not needs_outside(rules.skill):
+        return score(rules.skill, output, item.expected, dict(item.fields))
+    reply = yield from score_outside(
+        ScoreOutside(scorer=rules.skill.scorer, output=output, expected=item.expected, fields=item.fields)
+    )
+    return Scored(value=0.0, lost=("scorer-failed",)) if isinstance(reply, Failed) else reply

@@ -1,0 +1,196 @@
+"""What is said to the generator and the judge, and how their answers are read: leniently, and never trusted.
+
+Texts that come from people or models are fenced, so that they cannot pass for our own words; the fence's marks are taken
+out of them first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+MAX_REPLY = 20_000  # characters of a reply that are looked at
+MAX_EXAMPLE = 400  # characters of one failure or success shown to the generator
+MAX_FAILURES, MAX_SUCCESSES = 20, 10  # shown at most (seed documents)
+
+_MARKS = re.compile(r"<<<[A-Z]{2,12}|[A-Z]{2,12}>>>|<\|[^|>\n]{0,40}\|>")
+_FENCED = re.compile(r"<<<PROMPT\s*\n(.*?)(?:\n\s*PROMPT>>>|\Z)", re.DOTALL)
+_CODE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)(?:\n```|\Z)", re.DOTALL)
+_ITEM = re.compile(r"^\s*(?:\d{1,3}[.)]|[-*\u2022])\s+(?=\S)")
+_LEAD = re.compile(
+    r"^\s*(?:sure|certainly|of course|okay|ok|here(?:'s| is| are)|the (?:new|improved|revised|rewritten)|"
+    r"(?:new|improved|revised|rewritten) (?:prompt|instruction)|instruction mutant|prompt|instruction)\b[^\n]{0,120}?:\s*",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"^\s*(?:let me know|i hope|note:|reasoning:|explanation:|this (?:prompt|instruction|version)|feel free)",
+    re.IGNORECASE,
+)
+_SUSPECT = (
+    ("url", re.compile(r"https?://|www\.", re.IGNORECASE)),
+    ("e-mail", re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)),
+    (
+        "override",
+        re.compile(r"\b(?:ignore|disregard|forget)\b.{0,30}\b(?:previous|above|prior|earlier|all)\b", re.IGNORECASE),
+    ),
+    ("placeholder", re.compile(r"\{\{|\}\}")),
+    ("blob", re.compile(r"[A-Za-z0-9+/=]{60,}")),
+)
+_COPIED_WORDS = 5  # a run of this many words shared with a shown example is copied training text (GEPA #261)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A sample that went wrong.
+
+    Attributes:
+        lost: what was lost, words of the scorer's closed set.
+    """
+
+    shown: str
+    output: str
+    expected: str
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """A sample that went right."""
+
+    shown: str
+    output: str
+
+
+def fenced(name: str, text: str) -> str:
+    r"""Put *text* between the marks `<<<NAME` and `NAME>>>` on lines of their own.
+
+    >>> fenced("PROMPT", "a PROMPT>>> b")
+    '<<<PROMPT\na  b\nPROMPT>>>'
+    """
+    return f"<<<{name}\n{plain(text)}\n{name}>>>"
+
+
+def plain(text: str) -> str:
+    """Take out fence marks, role markers, control characters and invisible ones; keep letters, spaces and line ends."""
+    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return _MARKS.sub("", kept)
+
+
+def clip(text: str, limit: int = MAX_EXAMPLE) -> str:
+    """Shorten *text* to one line of at most *limit* characters."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def failures_text(failures: tuple[Failure, ...]) -> str:
+    """Write failures so that what was lost stands first, counted: that is worth three times "wrong"."""
+    counts = Counter(word for failure in failures for word in failure.lost)
+    head = "; ".join(f"{word} in {n} of {len(failures)}" for word, n in counts.most_common(8))
+    lines = [f"What was lost: {head or 'the answer differs'}"]
+    for failure in failures[:MAX_FAILURES]:
+        lost = ", ".join(failure.lost) or "different"
+        lines.append(
+            f"- input: {clip(failure.shown)} | answer: {clip(failure.output, 120)} | "
+            f"wanted: {clip(failure.expected, 120)} | lost: {lost}"
+        )
+    return "\n".join(lines)
+
+
+def successes_text(successes: tuple[Success, ...]) -> str:
+    """Write accepted answers."""
+    lines = [f"- input: {clip(s.shown)} | answer: {clip(s.output, 120)}" for s in successes[:MAX_SUCCESSES]]
+    return "\n".join(lines)
+
+
+def read_instruction(text: str, *, cut_off: bool, max_words: int) -> str:
+    """Find the instruction in a generator's reply: fenced, in JSON, in a code block, quoted, listed or plain.
+
+    Args:
+        text: the reply.
+        cut_off: the reply ended at its token limit; an unfinished last sentence is dropped.
+        max_words: a longer instruction is cut at a sentence's end.
+
+    Returns:
+        The instruction, empty when there is none.
+
+    >>> read_instruction('Sure! Here is the new prompt: "Name the file. Be brief."', cut_off=False, max_words=50)
+    'Name the file. Be brief.'
+    """
+    body = _body(plain_keep_marks(text[:MAX_REPLY]))
+    lines: list[str] = []
+    for raw in body.split("\n"):
+        line = _LEAD.sub("", _ITEM.sub("", raw), count=1).strip()
+        if _TAIL.match(line):
+            break
+        if line:
+            lines.append(line)
+        elif lines:
+            break  # the first paragraph is the instruction
+    instruction = " ".join(plain(" ".join(lines)).split()).strip("\"'`\u201c\u201d*_ ")
+    return _whole_sentences(instruction, cut_off=cut_off, max_words=max_words)
+
+
+def plain_keep_marks(text: str) -> str:
+    """Drop control and invisible characters only."""
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+
+
+def suspicions(instruction: str, shown: tuple[str, ...]) -> tuple[str, ...]:
+    """Name what must never get into a promoted prompt: links, orders to ignore orders, copied example text.
+
+    Args:
+        instruction: the variant.
+        shown: texts of the examples that the generator saw.
+    """
+    found = [name for name, pattern in _SUSPECT if pattern.search(instruction)]
+    grams = _grams(instruction)
+    if any(grams & _grams(text) for text in shown):
+        found.append("copied-example")
+    return tuple(found)
+
+
+def lenient_json(text: str) -> Any:
+    """Read the first JSON object or list in *text*, whatever stands around it; None when there is none.
+
+    >>> lenient_json('Here you are: ```json {"a": 1} ```')
+    {'a': 1}
+    """
+    text = text[:MAX_REPLY]
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"[\[{]", text):
+        try:
+            return decoder.raw_decode(text, match.start())[0]
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _body(text: str) -> str:
+    for pattern in (_FENCED, _CODE):
+        match = pattern.search(text)
+        if match and match.group(1).strip():
+            return match.group(1).strip("\n")
+    data = lenient_json(text) if text.lstrip().startswith("{") else None
+    if isinstance(data, dict):
+        for key in ("prompt", "instruction", "new_prompt", "new_instruction", "text"):
+            if isinstance(data.get(key), str):
+                return str(data[key])
+    return text.strip("\n")
+
+
+def _whole_sentences(text: str, *, cut_off: bool, max_words: int) -> str:
+    words = text.split()
+    if len(words) <= max_words and not cut_off:
+        return text
+    kept = " ".join(words[:max_words])
+    end = max(kept.rfind(mark) for mark in (". ", "! ", "? ", ".", "!", "?"))
+    return kept[: end + 1].strip() if end > 0 else kept
+
+
+def _grams(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return {tuple(words[i : i + _COPIED_WORDS]) for i in range(len(words) - _COPIED_WORDS + 1)}
