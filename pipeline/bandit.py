@@ -123,6 +123,11 @@ class BanditDecision:
     report: tuple[tuple[VariantId, Result], ...]
     due: datetime | None
 
+    @property
+    def reason(self) -> str:
+        """Why it goes where it goes."""
+        return self.verdict.reason
+
 
 def bandit(case: BanditCase) -> Flow[BanditDecision]:
     """Report once, then keep the set number of ballots open until the votes decide."""

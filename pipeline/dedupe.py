@@ -7,6 +7,7 @@ only when the cosine is high *and* nothing hard differs: numbers, names, negatio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipeline.algorithms.differences import hard_difference, normalise
 from pipeline.algorithms.similarity import cosine_matrix, most_diverse
@@ -64,6 +65,7 @@ class DedupeDecision:
     vectors: tuple[tuple[float, ...], ...]
     profile: str
     reason: str
+    due: datetime | None = None  # only a wait has a timer
 
 
 def dedupe(case: DedupeCase) -> Flow[DedupeDecision]:

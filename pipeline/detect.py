@@ -68,6 +68,7 @@ class DetectDecision:
     reason: str
     accuracy: float | None
     judged: int
+    due: datetime | None = None  # only a wait has a timer
 
 
 MIN_USABLE = 4  # labelled samples below which a search could measure nothing

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipeline.algorithms.streams import seed32
 from pipeline.domain import Ending, Next, Role, Stage, VariantId
@@ -75,6 +76,7 @@ class JudgeDecision:
     next: Next
     verdicts: tuple[Verdict, ...]
     reason: str
+    due: datetime | None = None  # only a wait has a timer
 
 
 def judge(case: JudgeCase) -> Flow[JudgeDecision]:

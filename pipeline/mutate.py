@@ -10,6 +10,7 @@ of 50, 20 fixed samples instead of 100 fresh ones, and a gate before any evaluat
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pipeline.algorithms.streams import stream
 from pipeline.breeding import breed, first_draft
@@ -76,6 +77,7 @@ class MutateDecision:
     best_fitness: float
     finalists: tuple[int, ...]
     reason: str
+    due: datetime | None = None  # only a wait has a timer
 
 
 def mutate(case: MutateCase) -> Flow[MutateDecision]:

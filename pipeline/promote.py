@@ -64,6 +64,7 @@ class PromoteDecision:
     target: Target | None
     template: str
     reason: str
+    due: datetime | None = None  # only a wait has a timer
 
 
 def promote(case: PromoteCase) -> Flow[PromoteDecision]:

@@ -1,0 +1,116 @@
+"""Which prompt a host should use for a task: the one in use, or during a test one drawn by Thompson sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import feedback, prompts, votes
+from models.tables import AssignmentRow, PromptVersionRow, VariantRow
+from models.work_tables import RunRow, StepRow
+from pipeline.algorithms.beta import thompson
+from pipeline.algorithms.streams import stream
+from pipeline.bandit import INCUMBENT
+from pipeline.domain import RunKind, Stage, StepState
+from pipeline.errors import NotFound
+from pipeline.rules import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """The prompt to use for one task.
+
+    Attributes:
+        text: the whole template.
+        arm: `current` or the variant's name.
+        ballot: the task was drawn to become a ballot; the host sends its input by `feedback`.
+    """
+
+    skill: str
+    task_id: str
+    text: str
+    version: int
+    arm: str
+    variant: int | None
+    ballot: bool
+
+
+def assign(session: Session, rules: Rules, text: str, task_id: str, now: datetime) -> Assigned:
+    """Choose a prompt for *task_id* and remember the choice; asking again gives the same answer.
+
+    With one open test, each arm is drawn in proportion to its chance of being best, the incumbent among them, so that a
+    bad variant soon meets hardly any task.
+    """
+    skill = rules.skill.name
+    known = session.get(AssignmentRow, (skill, task_id))
+    in_use = prompts.active(session, skill)
+    if in_use is None or in_use.version != rules.skill.version:
+        in_use = prompts.note_version(session, rules.skill, text, now)
+    if known is None:
+        known = _drawn(session, rules, in_use, task_id, now)
+        session.add(known)
+        session.flush()
+    return _assigned(session, known, in_use)
+
+
+def outcome(session: Session, skill: str, task_id: str) -> AssignmentRow:
+    """Return the assignment that an outcome belongs to.
+
+    Raises:
+        NotFound: nothing was assigned for the task.
+    """
+    row = session.get(AssignmentRow, (skill, task_id))
+    if row is None:
+        raise NotFound(
+            f"No prompt was assigned for task {task_id!r} of {skill}.", hint=f"evoctl assign {skill} --task-id ID"
+        )
+    return row
+
+
+def _drawn(session: Session, rules: Rules, in_use: PromptVersionRow, task_id: str, now: datetime) -> AssignmentRow:
+    run = _open_test(session, rules.skill.name)
+    variant: int | None = None
+    if run is not None:
+        arms = votes.tally(session, run.id).arms
+        # Against the incumbent, whose wins are the challengers' losses.
+        wins = (sum(arm.losses for arm in arms), *(arm.wins for arm in arms))
+        losses = (sum(arm.wins for arm in arms), *(arm.losses for arm in arms))
+        draws = thompson(stream(run.seed, "assign", task_id), wins, losses)
+        best = max(range(len(draws)), key=lambda i: draws[i])
+        variant = int((INCUMBENT, *(arm.variant for arm in arms))[best]) or None
+    return AssignmentRow(
+        skill_name=rules.skill.name, task_id=task_id, run_id=run.id if run else None, variant_id=variant,
+        version=in_use.version, ballot=run is not None and feedback.ballot_drawn(rules, task_id), created_at=now,
+    )  # fmt: skip
+
+
+def _open_test(session: Session, skill: str) -> RunRow | None:
+    return session.scalar(
+        select(RunRow)
+        .join(StepRow, StepRow.run_id == RunRow.id)
+        .where(
+            RunRow.skill_name == skill,
+            RunRow.kind == RunKind.EVOLUTION,
+            RunRow.ended_at.is_(None),
+            StepRow.stage == Stage.BANDIT,
+            StepRow.state != StepState.DONE,
+        )
+        .limit(1)
+    )
+
+
+def _assigned(session: Session, row: AssignmentRow, in_use: PromptVersionRow) -> Assigned:
+    text, arm = in_use.text, "current"
+    if row.version != in_use.version:
+        text = prompts.version(session, row.skill_name, row.version).text
+    if row.variant_id is not None:
+        variant = session.get_one(VariantRow, row.variant_id)
+        template = prompts.template_of(session, row.skill_name, row.version)
+        text, arm = template.with_instruction(variant.prompt_text).text, variant.name
+    return Assigned(
+        skill=row.skill_name, task_id=row.task_id, text=text, version=row.version, arm=arm, variant=row.variant_id,
+        ballot=row.ballot,
+    )  # fmt: skip

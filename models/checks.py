@@ -1,0 +1,135 @@
+"""Starting runs: drift checks by timer, when feedback makes one worth while, and evolutions that a person asks for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import prompts
+from models.prompts import text_sha
+from models.runs import Bell, become_evolution, start_run
+from models.samples import horizon
+from models.stages.detect import detect_case
+from models.tables import SkillRow, VariantRow
+from models.work_tables import RunRow
+from pipeline.algorithms.streams import seed32
+from pipeline.detect import DetectDecision, look
+from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage
+from pipeline.rules import Rules
+
+
+def examine(session: Session, rules: Rules, now: datetime, *, forced: bool = False) -> DetectDecision:
+    """Say what a drift check would find now, without starting one."""
+    return look(detect_case(session, rules, now, forced=forced))
+
+
+def start_check(
+    session: Session,
+    rules: Rules,
+    text: str,
+    now: datetime,
+    *,
+    trigger: str,
+    forced: bool = False,
+    seed: int | None = None,
+) -> Bell:
+    """Start a run with a drift check; it becomes an evolution when it finds drift, or when *forced*."""
+    version = prompts.note_version(session, rules.skill, text, now)
+    return start_run(
+        session, rules=rules, kind=RunKind.DRIFT_CHECK, trigger=trigger, stage=Stage.DETECT, version=version.version,
+        seed=_seed(session) if seed is None else seed, now=now, forced=forced,
+    )  # fmt: skip
+
+
+def start_due(session: Session, rules: Rules, text: str, now: datetime) -> Bell | None:
+    """Start the drift check of a skill whose last one is `check_every_h` ago."""
+    skill = session.get(SkillRow, rules.skill.name)
+    every = timedelta(hours=rules.settings.triggers.check_every_h)
+    if not (rules.settings.enabled and rules.skill.enabled) or check_open(session, rules.skill.name):
+        return None
+    if skill is not None and skill.checked_at is not None and skill.checked_at + every > now:
+        return None
+    if skill is None or skill.checked_at is None:
+        version = prompts.note_version(session, rules.skill, text, now)
+        session.get_one(SkillRow, version.skill_name).checked_at = now  # the first check is one period away
+        return None
+    return start_check(session, rules, text, now, trigger="timer")
+
+
+def start_if_worth(session: Session, rules: Rules, text: str, now: datetime) -> Bell | None:
+    """Start a drift check after feedback, if it would find something to act on; thousands of samples make no run each."""
+    if check_open(session, rules.skill.name):
+        return None
+    if isinstance(examine(session, rules, now).next, Ending):
+        return None
+    return start_check(session, rules, text, now, trigger="feedback")
+
+
+def start_manual(
+    session: Session, rules: Rules, text: str, instructions: tuple[str, ...], now: datetime, reason: str
+) -> Bell:
+    """Start an evolution at the ballots, with prompts that a person wrote.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: at flush, when another evolution of the skill is open.
+    """
+    version = prompts.note_version(session, rules.skill, text, now)
+    bell = start_run(
+        session, rules=rules, kind=RunKind.EVOLUTION, trigger="person", stage=Stage.BANDIT, version=version.version,
+        seed=_seed(session), now=now, forced=True, reason=reason,
+    )  # fmt: skip
+    run = session.get_one(RunRow, bell.run)
+    become_evolution(session, run, now, None, horizon(session, rules.skill.name))
+    for index, instruction in enumerate(instructions):
+        session.add(
+            VariantRow(
+                run_id=run.id, ordinal=index + 1, skill_name=rules.skill.name, name=f"variant_{chr(ord('a') + index)}",
+                prompt_text=instruction, text_sha=text_sha(instruction), generation=0, slot=index,
+                mutation_type=MutationType.MANUAL, reasoning="written by a person", fate=Fate.ARM,
+                fate_reason="on the ballots", created_at=now,
+            )
+        )  # fmt: skip
+    session.flush()
+    return bell
+
+
+def start_promotion(
+    session: Session, rules: Rules, text: str, variant: int, now: datetime, *, forced: bool, reason: str
+) -> Bell:
+    """Start a promotion that a person asks for."""
+    version = prompts.note_version(session, rules.skill, text, now)
+    return start_run(
+        session, rules=rules, kind=RunKind.PROMOTION, trigger="person", stage=Stage.PROMOTE, version=version.version,
+        seed=0, now=now, forced=forced, reason=reason, target_variant=variant,
+    )  # fmt: skip
+
+
+def start_rollback(session: Session, rules: Rules, text: str, to: int | None, now: datetime, reason: str) -> Bell:
+    """Start a rollback that a person asks for, to version *to* or to the one before the last promotion."""
+    version = prompts.note_version(session, rules.skill, text, now)
+    return start_run(
+        session, rules=rules, kind=RunKind.ROLLBACK, trigger="person", stage=Stage.PROMOTE, version=version.version,
+        seed=0, now=now, forced=True, reason=reason, target_version=to,
+    )  # fmt: skip
+
+
+def check_open(session: Session, skill: str) -> bool:
+    """Tell whether a drift check of *skill* is under way."""
+    found = session.scalar(
+        select(RunRow.id)
+        .where(
+            RunRow.skill_name == skill,
+            RunRow.kind.in_((RunKind.DRIFT_CHECK, RunKind.ROLLBACK)),
+            RunRow.ended_at.is_(None),
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def _seed(session: Session) -> int:
+    """Draw a run's seed from the number of runs before it: different each time, and the same in a replayed history."""
+    last = session.scalar(select(RunRow.id).order_by(RunRow.id.desc()).limit(1)) or 0
+    return seed32(last, "run")

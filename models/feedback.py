@@ -1,0 +1,186 @@
+"""Writing samples and labels. Each command is a batch, and the newest batch can be taken back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models import prompts
+from models.runs import ensure_skill
+from models.tables import BallotRow, LabelEventRow, SampleRow
+from pipeline.algorithms.splits import fraction
+from pipeline.domain import Label, LabelSource
+from pipeline.errors import BadInput
+from pipeline.rules import Rules
+from pipeline.scoring import is_correct, needs_outside, score
+from pipeline.splits import split_of
+
+_COLUMNS = ("fields", "output", "expected", "label", "label_source", "lost", "version", "batch", "judged_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What a host or a person says about one task.
+
+    Attributes:
+        task_id: the host's own; the same id again changes the same sample.
+        fields: the input's named texts; empty leaves those of a known sample.
+        output: what the skill answered.
+        expected: a corrected answer, None where none was given.
+        label: a person's verdict; None lets the scorer judge where `expected` is known.
+        version: prompt version that wrote the output; None means the one in use.
+        at: when it was judged; None means now. Never in the future.
+    """
+
+    task_id: str
+    fields: tuple[tuple[str, str], ...] = ()
+    output: str | None = None
+    expected: str | None = None
+    label: Label | None = None
+    version: int | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """What became of one piece of feedback."""
+
+    sample: int
+    new: bool
+    label: Label | None
+    source: LabelSource | None
+
+
+def note(
+    session: Session, rules: Rules, feedback: Feedback, *, batch: str, now: datetime, ballot: bool = False
+) -> Noted:
+    """Write one sample or change its label, so that `undo` can take it back.
+
+    Raises:
+        BadInput: an unknown sample without input, or a time in the future.
+    """
+    skill = ensure_skill(session, rules.skill.name, now)
+    row = session.scalar(select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.task_id == feedback.task_id))
+    new = row is None
+    if row is None:
+        if not feedback.fields:
+            raise BadInput(f"Task {feedback.task_id!r} is not known, and its input was not given.")
+        row = SampleRow(
+            skill_name=skill,
+            task_id=feedback.task_id,
+            fields="{}",
+            split=split_of(skill, feedback.task_id),
+            created_at=now,
+        )
+        before = ""
+    else:
+        before = json.dumps({name: _plain(getattr(row, name)) for name in _COLUMNS})
+    _fill(session, row, rules, feedback, now)
+    row.batch, row.ballot_wanted = batch, row.ballot_wanted or ballot
+    session.add(row)
+    session.flush()
+    session.add(LabelEventRow(sample_id=row.id, batch=batch, before=before, at=now))
+    label = Label(row.label) if row.label else None
+    return Noted(
+        sample=row.id, new=new, label=label, source=LabelSource(row.label_source) if row.label_source else None
+    )
+
+
+def undo(session: Session, skill: str) -> tuple[str, int]:
+    """Take the newest batch of *skill* back; samples that are on a ballot stay and only lose their label.
+
+    Returns:
+        The batch's name and how many samples were restored or removed; ("", 0) when there is nothing to undo.
+    """
+    newest = session.scalar(
+        select(LabelEventRow.batch)
+        .join(SampleRow, SampleRow.id == LabelEventRow.sample_id)
+        .where(SampleRow.skill_name == skill, LabelEventRow.undone.is_(False))
+        .order_by(LabelEventRow.id.desc())
+        .limit(1)
+    )
+    if newest is None:
+        return "", 0
+    events = session.scalars(
+        select(LabelEventRow)
+        .join(SampleRow, SampleRow.id == LabelEventRow.sample_id)
+        .where(LabelEventRow.batch == newest, SampleRow.skill_name == skill, LabelEventRow.undone.is_(False))
+        .order_by(LabelEventRow.id.desc())
+    ).all()
+    for event in events:
+        event.undone = True
+        _restore(session, session.get_one(SampleRow, event.sample_id), event.before)
+    session.flush()
+    return newest, len(events)
+
+
+def mature(session: Session, rules: Rules, now: datetime) -> int:
+    """Let an output that nobody complained of count as an implicit ok after the set time. Returns how many."""
+    triggers = rules.settings.triggers
+    if not triggers.implicit_ok:
+        return 0
+    before = now - timedelta(hours=triggers.implicit_ok_h)
+    return len(
+        session.scalars(
+            update(SampleRow)
+            .where(
+                SampleRow.skill_name == rules.skill.name,
+                SampleRow.label.is_(None),
+                SampleRow.output.is_not(None),
+                SampleRow.expected.is_(None),
+                SampleRow.created_at < before,
+            )
+            .values(label=Label.OK, label_source=LabelSource.IMPLICIT, judged_at=now)
+            .returning(SampleRow.id)
+        ).all()
+    )
+
+
+def ballot_drawn(rules: Rules, task_id: str) -> bool:
+    """Tell whether a task becomes a ballot: drawn from its id, so asking again gives the same answer."""
+    return fraction(f"ballot:{rules.skill.name}:{task_id}") < rules.settings.voting.show_probability
+
+
+def _fill(session: Session, row: SampleRow, rules: Rules, feedback: Feedback, now: datetime) -> None:
+    if feedback.at is not None and feedback.at > now + timedelta(minutes=5):
+        raise BadInput(f"Task {feedback.task_id!r} was judged in the future ({feedback.at:%Y-%m-%d %H:%M} UTC).")
+    if feedback.fields:
+        row.fields = json.dumps(dict(feedback.fields), ensure_ascii=False)
+    if feedback.output is not None:
+        row.output = feedback.output
+    if feedback.expected is not None:
+        row.expected = feedback.expected
+    if feedback.version is not None or row.version is None:
+        in_use = prompts.active(session, rules.skill.name)
+        row.version = feedback.version or (in_use.version if in_use else rules.skill.version)
+    _judge(row, rules, feedback.label)
+    row.judged_at = (feedback.at or now) if row.label else None
+
+
+def _judge(row: SampleRow, rules: Rules, label: Label | None) -> None:
+    """A person's word holds; without one the scorer speaks where the right answer is known."""
+    known = row.output is not None and row.expected is not None and not needs_outside(rules.skill)
+    scored = score(rules.skill, row.output or "", row.expected or "", json.loads(row.fields)) if known else None
+    row.lost = ",".join(scored.lost) if scored else ""
+    if label is not None:
+        row.label, row.label_source = label, LabelSource.PERSON
+    elif scored is not None and row.label_source != LabelSource.PERSON:
+        row.label, row.label_source = (Label.OK if is_correct(rules.skill, scored) else Label.BAD), LabelSource.SCORER
+
+
+def _restore(session: Session, row: SampleRow, before: str) -> None:
+    if before:
+        for name, value in json.loads(before).items():
+            setattr(row, name, datetime.fromisoformat(value) if name == "judged_at" and value else value)
+    elif session.scalar(select(BallotRow.id).where(BallotRow.sample_id == row.id).limit(1)):
+        row.label = row.label_source = row.judged_at = None
+    else:
+        session.delete(row)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,189 @@
+"""Keeping processes alive: restart always, because a worker also ends with status 0 when its Redis dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import psutil
+
+from pipeline.errors import Unreachable
+
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # wait before the n-th restart in a row
+STEADY_S = 10.0  # a process that lived this long is not failing in a row
+STOP_S = 8.0  # after SIGTERM, before SIGKILL
+POLL_S = 0.1
+PING_S = 0.5  # how often the worker's Redis is looked at
+
+
+@dataclass(slots=True)
+class Process:
+    """One supervised process.
+
+    Attributes:
+        needs_redis: URL of the Redis it works for; when that comes back, an idle worker is restarted, since it may be
+            backing off for up to a minute.
+    """
+
+    name: str
+    command: Sequence[str]
+    log: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs_redis: str = ""
+    child: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    not_before: float = 0.0
+
+    def start(self) -> None:
+        """Start it."""
+        out: int | IO[bytes] = sys.stderr.fileno()
+        with contextlib.ExitStack() as stack:
+            if self.log is not None:
+                out = stack.enter_context(self.log.open("ab"))
+            self.child = subprocess.Popen(  # noqa: S603 - our own command lines
+                self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
+                start_new_session=True,
+            )  # fmt: skip
+        self.started = time.monotonic()
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self.child is not None and self.child.poll() is None
+
+    def stop(self, wait_s: float = STOP_S) -> None:
+        """End it and everything it started: SIGTERM, then SIGKILL."""
+        child = self.child
+        if child is None:
+            return
+        family = _family(child.pid)
+        for one in family:
+            with contextlib.suppress(psutil.Error):
+                one.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(wait_s)
+        for one in family:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_S)
+
+
+class Supervisor:
+    """Starts processes in order, restarts each that ends, and stops them in reverse order."""
+
+    def __init__(self, processes: Sequence[Process]) -> None:
+        self.processes = list(processes)
+        self.done = threading.Event()
+        self._lock = threading.Lock()
+        self._redis_up: dict[str, bool] = {}
+        self._pinged = 0.0
+
+    def __enter__(self) -> Self:
+        """Start everything."""
+        for process in self.processes:
+            process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything; a watching thread stops restarting first."""
+        self.done.set()
+        with self._lock:
+            pass
+        for process in reversed(self.processes):
+            process.stop()
+
+    def watch(self) -> None:
+        """Restart what ends, until `done` is set."""
+        while not self.done.wait(POLL_S):
+            with self._lock:
+                if not self.done.is_set():
+                    self.look()
+
+    def look(self) -> None:
+        """Do one round."""
+        now = time.monotonic()
+        for process in self.processes:
+            if process.running:
+                continue
+            if process.child is not None:
+                lived = now - process.started
+                process.failures = 0 if lived > STEADY_S else process.failures + 1
+                wait = BACK_OFF_S[min(process.failures, len(BACK_OFF_S) - 1)]
+                process.not_before, process.child = now + wait, None
+            if now >= process.not_before:
+                process.start()
+        if now - self._pinged >= PING_S:
+            self._pinged = now
+            self._greet_returning_redis()
+
+    def _greet_returning_redis(self) -> None:
+        """Restart idle workers whose Redis came back: they would sleep through their own back-off."""
+        for url in {process.needs_redis for process in self.processes if process.needs_redis}:
+            up, was_up = answers(url), self._redis_up.get(url, True)
+            self._redis_up[url] = up
+            if up and not was_up:
+                for process in self.processes:
+                    if (
+                        process.needs_redis == url
+                        and process.running
+                        and process.child
+                        and not _horses(process.child.pid)
+                    ):
+                        process.child.kill()
+                        process.child.wait()
+                        process.child, process.failures, process.not_before = None, 0, 0.0
+
+
+def answers(url: str) -> bool:
+    """Tell whether Redis answers at *url*."""
+    from workers.queues import Bells  # noqa: PLC0415 - redis is loaded only where it is asked
+
+    bells = Bells(url)
+    try:
+        bells.ping()
+    except Unreachable:
+        return False
+    finally:
+        bells.close()
+    return True
+
+
+def run_one(command: Sequence[str], redis_url: str) -> int:
+    """Supervise one command until SIGTERM or SIGINT (`evoctl supervise -- rq worker evolution`)."""
+    supervisor = Supervisor([Process(name=command[0], command=command, needs_redis=redis_url)])
+    stop_on_signal(supervisor.done)
+    with supervisor:
+        supervisor.watch()
+    return 0
+
+
+def stop_on_signal(done: threading.Event) -> None:
+    """Set *done* on SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+
+
+def _horses(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return []

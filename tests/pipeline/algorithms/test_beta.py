@@ -1,0 +1,225 @@
+"""Beta posteriors agree with closed forms, scipy, sampling and published intervals."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.special import betainc, betaln, xlog1py, xlogy
+
+from pipeline.algorithms.beta import (
+    clopper_pearson,
+    interval,
+    probability_below,
+    probability_best,
+    probability_drop,
+    thompson,
+    wilson,
+)
+
+PARAMETER = st.one_of(st.floats(0.3, 50), st.integers(1, 2000).map(float), st.sampled_from([0.5, 1.0, 1e5]))
+ARM = st.tuples(PARAMETER, PARAMETER)
+COUNT = st.integers(0, 300)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ARM, min_size=1, max_size=5))
+def test_the_chances_sum_to_one(arms: list[tuple[float, float]]) -> None:
+    """Some arm is best, to ten digits, for parameters below 1 and beyond 1e5."""
+    assert sum(probability_best(arms)) == pytest.approx(1, abs=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0.5, 200), st.floats(0.5, 200))
+def test_two_arms_agree_with_the_closed_form(a: int, b: int, c: float, d: float) -> None:
+    """Miller's finite sum for the chance that the first of two is better, to nine digits."""
+    terms = (betaln(c + i, b + d) - math.log(b + i) - betaln(1 + i, b) - betaln(c, d) for i in range(a))
+    closed = sum(math.exp(term) for term in terms)
+
+    assert probability_best([(a, b), (c, d)])[0] == pytest.approx(closed, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "arms", [[(23, 8), (25, 6), (26, 5), (28, 3)], [(1, 1)] * 5, [(0.5, 0.5), (3.5, 0.5), (900, 100)], [(2, 1)] * 2]
+)
+def test_sampling_agrees(arms: list[tuple[float, float]]) -> None:
+    """200,000 seeded draws agree within five standard errors."""
+    rng = np.random.default_rng(7)
+    draws = np.stack([rng.beta(a, b, 200_000) for a, b in arms])
+    shares = np.bincount(draws.argmax(axis=0), minlength=len(arms)) / 200_000
+
+    for exact, share in zip(probability_best(arms), shares, strict=True):
+        assert share == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 200_000) + 1e-9)
+
+
+def test_equal_arms_share_equally_and_one_arm_has_all() -> None:
+    """Symmetry fixes the value."""
+    assert probability_best([(78, 22)] * 4) == pytest.approx([0.25] * 4, abs=1e-12)
+    assert probability_best([(0.5, 9)]) == pytest.approx([1.0], abs=1e-11)
+
+
+def test_an_arm_far_ahead_of_huge_counts_is_certain() -> None:
+    """A hundred thousand votes on each side leave no doubt and no rounding beyond 1."""
+    chances = probability_best([(9e4, 1e4), (1e4, 9e4), (0.5, 1e5)])
+
+    assert chances == pytest.approx((1.0, 0.0, 0.0), abs=1e-10)
+    assert max(chances) <= 1
+
+
+@pytest.mark.parametrize("arms", [[], [(0, 1)], [(1, 1), (1, -2)], [(math.nan, 1)]])
+def test_impossible_posteriors_are_refused(arms: list[tuple[float, float]]) -> None:
+    """No arm, or a parameter that is not positive."""
+    with pytest.raises(ValueError, match="positive"):
+        probability_best(arms)
+
+
+@settings(max_examples=40, deadline=None)
+@given(COUNT, COUNT, COUNT, COUNT)
+def test_without_a_margin_a_drop_is_the_other_arm_being_best(a: int, b: int, c: int, d: int) -> None:
+    """The two quadratures use different axes and agree to ten digits."""
+    best = probability_best([(a + 1, b + 1), (c + 1, d + 1)])[0]
+
+    assert probability_drop(a, b, c, d, 0.0) == pytest.approx(best, abs=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(COUNT, COUNT, COUNT, COUNT, st.floats(0, 0.9))
+def test_a_drop_agrees_with_adaptive_quadrature(a: int, b: int, c: int, d: int, margin: float) -> None:
+    """The chance of a drop equals scipy's integral over the rate itself."""
+
+    def integrand(x: float) -> float:
+        density = math.exp(xlogy(a, x) + xlog1py(b, -x) - betaln(a + 1, b + 1))
+        return density * float(betainc(c + 1, d + 1, x - margin))
+
+    peak = min(max(a / max(a + b, 1), margin), 1)
+    split = sorted({margin, min(max(margin, peak - 0.1), 1), peak, min(1, peak + 0.1), 1.0})
+    expected = sum(quad(integrand, low, high, epsabs=1e-12)[0] for low, high in pairwise(split))
+
+    assert probability_drop(a, b, c, d, margin) == pytest.approx(expected, abs=1e-8)
+
+
+@given(COUNT, COUNT, COUNT, COUNT, st.floats(-1, 1))
+@settings(max_examples=40, deadline=None)
+def test_a_drop_and_its_opposite_are_complete(a: int, b: int, c: int, d: int, margin: float) -> None:
+    """Either the second is more than the margin below the first, or the first is not that far above."""
+    total = probability_drop(a, b, c, d, margin) + probability_drop(c, d, a, b, -margin)
+
+    assert total == pytest.approx(1, abs=1e-9)
+
+
+def test_a_larger_margin_is_less_likely() -> None:
+    """The chance of a drop falls from one to zero as the margin grows."""
+    chances = [probability_drop(40, 10, 36, 14, margin) for margin in np.linspace(-1, 1, 21)]
+
+    assert chances == sorted(chances, reverse=True)
+    assert (chances[0], chances[-1]) == pytest.approx((1, 0))
+
+
+@pytest.mark.parametrize("question", [(-1, 0, 0, 0, 0.1), (0, 0, 0, 0, 1.1), (0, 0, 0, 0, math.nan)])
+def test_impossible_drops_are_refused(question: tuple[int, int, int, int, float]) -> None:
+    """Negative counts and margins beyond 1."""
+    with pytest.raises(ValueError, match="margin"):
+        probability_drop(*question)
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.floats(0.001, 0.999))
+def test_below_agrees_with_scipy(a: int, b: int, x: float) -> None:
+    """The whole-number sum equals betainc, relatively to ten digits."""
+    assert probability_below(a, b, x) == pytest.approx(float(betainc(a, b, x)), rel=1e-10, abs=1e-300)
+
+
+def test_below_at_the_edges_and_at_huge_counts() -> None:
+    """Outside (0, 1) the answer is certain; many counts go to scipy."""
+    assert [probability_below(3, 4, x) for x in (-1, 0, 1, 2)] == [0.0, 0.0, 1.0, 1.0]
+    assert probability_below(60_000, 40_000, 0.6) == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(ValueError, match="at least 1"):
+        probability_below(0, 1, 0.5)
+
+
+def test_the_hot_path_does_not_import_scipy() -> None:
+    """Importing the module and asking for a tail or Wilson's interval leaves scipy unloaded."""
+    code = (
+        "import sys; from pipeline.algorithms import beta, eprocess;"
+        "beta.probability_below(8, 5, 0.7); beta.wilson(3, 9); eprocess.e_value(9, 2); eprocess.e_value(9, 2, 12.5, 6);"
+        "sys.exit(any(name.startswith('scipy') for name in sys.modules))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(st.floats(0.3, 500), st.floats(0.3, 500), st.floats(0.5, 0.999))
+def test_an_interval_holds_its_level_and_equal_tails(a: float, b: float, level: float) -> None:
+    """The distribution function at the ends gives the two tails."""
+    low, high = interval(a, b, level)
+
+    assert betainc(a, b, low) == pytest.approx((1 - level) / 2, abs=1e-9)
+    assert betainc(b, a, 1 - high) == pytest.approx((1 - level) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"), [(28, 28, 0.877, 1.0), (25, 28, 0.718, 0.977), (0, 10, 0.0, 0.308), (20, 20, 0.832, 1.0)]
+)
+def test_clopper_pearson_gives_published_intervals(k: int, n: int, low: float, high: float) -> None:
+    """Published exact 95 % intervals."""
+    assert clopper_pearson(k, n) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_clopper_pearson_covers() -> None:
+    """Summed over all outcomes of 20 trials, the interval covers every rate with at least its level."""
+    ends = [clopper_pearson(k, 20, 0.9) for k in range(21)]
+    for rate in np.linspace(0.01, 0.99, 50):
+        covered = sum(
+            math.comb(20, k) * rate**k * (1 - rate) ** (20 - k)
+            for k, (low, high) in enumerate(ends)
+            if low <= rate <= high
+        )
+
+        assert covered >= 0.9
+
+
+def test_wilson_gives_published_intervals() -> None:
+    """Wilson's interval for 8 of 10 and for extremes; none without trials."""
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_wilson_contains_the_observed_rate(ok: int, bad: int) -> None:
+    """The interval lies in [0, 1] and around the share itself."""
+    low, high = wilson(ok, ok + bad)
+
+    assert 0 <= low <= high <= 1
+    if ok + bad:
+        assert low - 1e-12 <= ok / (ok + bad) <= high + 1e-12
+
+
+@pytest.mark.parametrize("function", [wilson, clopper_pearson])
+def test_more_successes_than_trials_are_refused(function: object) -> None:
+    """Impossible counts raise, and so do impossible levels."""
+    for k, n in ((3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="trials"):
+            function(k, n)  # type: ignore[operator]  # parametrised
+    with pytest.raises(ValueError, match="level"):
+        interval(1, 1, 1.0)
+
+
+def test_thompson_draws_are_reproducible_and_follow_the_posterior() -> None:
+    """The same generator state gives the same draws; the better arm leads as often as it is likely to be best."""
+    first = thompson(np.random.default_rng(3), (4, 6), (6, 4))
+    leads = [thompson(rng, (4, 6), (6, 4)) for rng in [np.random.default_rng(5)] for _ in range(20_000)]
+    share = sum(second > one for one, second in leads) / 20_000
+    exact = probability_best([(5, 7), (7, 5)])[1]
+
+    assert first == thompson(np.random.default_rng(3), (4, 6), (6, 4))
+    assert share == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 20_000))
+    with pytest.raises(ValueError, match="zip"):
+        thompson(np.random.default_rng(3), (1,), (1, 2))

@@ -1,0 +1,116 @@
+"""The detectors pass good prompts and catch gibberish, by kind, on labelled texts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.algorithms.text_signals import LOOP, NOISE, SALAD, gibberish
+
+DATA = Path(__file__).parents[2] / "data/prompts"
+ROWS = [json.loads(line) for line in (DATA / "text-quality.jsonl").read_text("utf-8").splitlines()]
+PAIRS = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text("utf-8").splitlines()]
+
+
+def verdicts(kind: str) -> Counter[str]:
+    """What the detectors say of the labelled texts of one kind."""
+    return Counter(gibberish(row["text"]) for row in ROWS if row["kind"] == kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "share"),
+    [
+        ("good", "", 0.99),
+        ("telegraphic", "", 0.94),
+        ("salad", SALAD, 0.9),
+        ("loop", LOOP, 1.0),
+        ("charnoise", NOISE, 1.0),
+    ],
+)
+def test_each_kind_gets_its_verdict(kind: str, verdict: str, share: float) -> None:
+    """At most 1 % of good prompts are refused; salads, loops and noise are named."""
+    found = verdicts(kind)
+
+    assert found[verdict] / found.total() >= share
+
+
+def test_no_real_prompt_of_the_pairs_is_refused() -> None:
+    """Paraphrases, rule changes and structural changes, few-shot and tables included, all pass."""
+    texts = [pair[side] for pair in PAIRS if pair["cls"] != "other" for side in "ab"]
+
+    assert {gibberish(text) for text in texts} == {""}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Benenne die Datei nach dem Inhalt des Bildes. Verwende Kleinbuchstaben und behalte die Endung bei.",
+        "Lies die Sprachnotiz und schreibe alle Aufgaben auf, eine pro Zeile, mit dem Verb zuerst.",
+        "Donne un nom au fichier d'apr\u00e8s le contenu de l'image, en minuscules, et garde l'extension.",
+        "Pon un nombre al archivo seg\u00fan el contenido de la imagen. Usa guiones y conserva la extensi\u00f3n.",
+        "Geef het bestand een naam op basis van de inhoud van de afbeelding. Gebruik kleine letters.",
+        "Nazwij plik zgodnie z zawarto\u015bci\u0105 obrazu. U\u017cyj ma\u0142ych liter i \u0142\u0105cznik\u00f3w.",
+        "Lint TypeScript: no any, no console.log, JSON out.",
+        "Name it.",
+        "",
+    ],
+)
+def test_prompts_in_other_languages_and_short_ones_pass(text: str) -> None:
+    """The English tables do not refuse what they cannot judge."""
+    assert gibberish(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("Name the file and the file and the file and the file and the file and the file.", LOOP),
+        ("asdf kjhg qwer zxcv mnbv poiu lkjh", NOISE),
+        ("Image filename subject context kebab characters extension descriptive", SALAD),
+        ("Naming clarity optimization accuracy user, visual output format structure semantic", SALAD),
+        ("w x y z " * 40, LOOP),
+    ],
+)
+def test_plain_cases_are_named(text: str, verdict: str) -> None:
+    """One text for each detector."""
+    assert gibberish(text) == verdict
+
+
+def test_few_different_words_that_compress_well_are_a_loop() -> None:
+    """Repetition in changing order has few repeated trigrams, but few words and little information."""
+    order = [(7 * i * i + 3 * i) % 11 for i in range(400)]
+    text = " ".join(
+        ["keep", "the", "name", "of", "file", "short", "and", "clear", "for", "all", "people"][i] for i in order
+    )
+
+    assert gibberish(text) == LOOP
+
+
+def test_a_prompt_is_judged_in_less_than_a_millisecond() -> None:
+    """The mean over all labelled texts, in CPU time, best of three rounds."""
+    rounds = []
+    for _ in range(3):
+        start = time.thread_time()
+        for row in ROWS:
+            gibberish(row["text"])
+        rounds.append((time.thread_time() - start) / len(ROWS))
+
+    assert min(rounds) < 1e-3
+
+
+@given(st.text(max_size=400))
+def test_any_text_gets_a_verdict(text: str) -> None:
+    """No text is an error, and the verdict is one of four words."""
+    assert gibberish(text) in {"", LOOP, SALAD, NOISE}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["x" * 200_000, "a b " * 100_000, "\ud800" * 1000, "?!" * 100_000, "a-" * 100_000])
+def test_huge_texts_are_judged_quickly(text: str) -> None:
+    """Only the first 64 Ki characters are looked at."""
+    assert gibberish(text) in {"", LOOP, SALAD, NOISE}

@@ -1,0 +1,373 @@
+"""The Python client: everything a host or a command does with the pipeline, one method each.
+
+Every change is one transaction in the database; the bell that follows is best effort, because the step table is the
+outbox. A client is for one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import assign, checks, feedback, prompts, steps, votes
+from models.feedback import Feedback, Noted
+from models.runs import Bell, cancel
+from models.tables import BallotRow, SampleRow, VariantRow
+from models.work_tables import RunRow, StepRow
+from pipeline.detect import DetectDecision
+from pipeline.domain import Choice, Ending, RunKind, Stage, StepState
+from pipeline.errors import BadInput, NotFound, Refused, Unreachable
+from pipeline.rules import Rules
+from pipeline.settings import Settings
+from pipeline.skills import parse_template
+from workers.clock import now
+from workers.home import Home
+from workers.host_config import HostConfig, load_host_config, read_template
+from workers.queues import Bells
+from workers.relay import relay
+from workers.sessions import Database, database
+
+MAX_VARIANTS = 10
+FORCEABLE = (Ending.COOLDOWN, Ending.POOR_CANDIDATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was started.
+
+    Attributes:
+        rung: False when Redis was away; `evoctl tick` rings when it is back.
+        finding: what the drift check would say without a person's order.
+    """
+
+    run: int
+    rung: bool
+    finding: DetectDecision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one feedback command did.
+
+    Attributes:
+        check: the run that the feedback set off, if any.
+    """
+
+    name: str
+    notes: tuple[Noted, ...]
+    check: int | None
+
+
+class Evolution:
+    """The pipeline of one home.
+
+    Args:
+        home: where things are.
+
+    Example::
+
+        from workers.client import Evolution
+        from workers.home import find_home
+
+        with Evolution(find_home()) as evolution:
+            prompt = evolution.assign("file-naming", "task-17")
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._stack = contextlib.ExitStack()
+        self._database: Database | None = None
+        self._config: HostConfig | None = None
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the database."""
+        self._stack.close()
+        self._database = None
+
+    @property
+    def database(self) -> Database:
+        """The database, opened at the first use.
+
+        Raises:
+            EvolutionError: it is away, or of another release.
+        """
+        if self._database is None:
+            self._database = self._stack.enter_context(database(self.home.ensure()))
+        return self._database
+
+    @property
+    def config(self) -> HostConfig:
+        """The host's configuration, read once.
+
+        Raises:
+            ConfigError: it cannot be used.
+        """
+        if self._config is None:
+            self._config = load_host_config(self.home.config)
+        return self._config
+
+    def rules(self, skill: str, settings: Settings | None = None) -> Rules:
+        """Return the rules that a run of *skill* started now goes by.
+
+        Raises:
+            NotFound: the configuration has no such skill.
+        """
+        return Rules(settings=settings or self.config.settings, skill=self.config.skill(skill))
+
+    def template(self, rules: Rules) -> str:
+        """Return the text of the skill's template file."""
+        return read_template(self.config.path, rules.skill.template)
+
+    # --- evolving ---------------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self, skill: str, *, force: bool = False, settings: Settings | None = None, seed: int | None = None
+    ) -> Started:
+        """Start an evolution because a person asks for it; accuracy need not have fallen.
+
+        Raises:
+            Refused: cooldown or poor candidate (unless *force*), a test under way, or too little feedback.
+        """
+        rules = self.rules(skill, settings)
+        text = self.template(rules)
+        with self.database.write() as session:
+            finding = checks.examine(session, rules, now())
+            _refuse(finding, skill, self.config, force=force)
+            if checks.check_open(session, rules.skill.name):
+                raise Refused(f"A check of {skill} is under way.", hint="evoctl status")
+            bell = checks.start_check(session, rules, text, now(), trigger="person", forced=True, seed=seed)
+        return Started(run=bell.run, rung=self.ring([bell]), finding=finding)
+
+    def create(
+        self, skill: str, instructions: tuple[str, ...], *, reason: str, settings: Settings | None = None
+    ) -> Started:
+        """Put prompts that a person wrote to the vote, without any generator.
+
+        Raises:
+            BadInput: no prompt, too many, or one that cannot be used.
+            Refused: another evolution of the skill is open.
+        """
+        rules = self.rules(skill, settings)
+        text = self.template(rules)
+        known = {parse_template(text).instruction.strip()}
+        for number, instruction in enumerate(instructions, start=1):
+            if not instruction.strip() or instruction.strip() in known:
+                raise BadInput(f"Variant {number} is empty or the same as another prompt of the test.")
+            known.add(instruction.strip())
+        if not 1 <= len(instructions) <= MAX_VARIANTS:
+            raise BadInput(f"A test takes 1 to {MAX_VARIANTS} variants.")
+        try:
+            with self.database.write() as session:
+                bell = checks.start_manual(session, rules, text, instructions, now(), reason)
+        except IntegrityError as error:
+            raise Refused(f"An evolution of {skill} is under way.", hint=f"evoctl results {skill}") from error
+        return Started(run=bell.run, rung=self.ring([bell]))
+
+    def cancel(self, run: int, reason: str) -> None:
+        """Stop a run.
+
+        Raises:
+            NotFound: there is none.
+            Refused: it has ended.
+        """
+        with self.database.write() as session:
+            row = session.get(RunRow, run)
+            if row is None:
+                raise NotFound(f"There is no run r{run}.", hint="evoctl runs")
+            if row.ended_at is not None:
+                raise Refused(f"Run r{run} has ended ({row.ending}).")
+            for ballot in session.scalars(
+                select(BallotRow).where(BallotRow.run_id == run, BallotRow.outcome == "open")
+            ):
+                ballot.outcome, ballot.closed_at = "over", now()
+            cancel(session, row, reason, now())
+
+    # --- deciding ---------------------------------------------------------------------------------------------------
+
+    def next_ballot(self, skill: str | None = None) -> votes.Shown | None:
+        """Return the next ballot to vote on, None when there is none."""
+        with self.database.read() as session:
+            return votes.next_ballot(session, skill)
+
+    def vote(
+        self, ballot: int, choice: Choice, *, position: int | None = None, voter: str = "", took_ms: int | None = None
+    ) -> votes.Counted:
+        """Count a vote and decide; what the vote sets off is rung at once.
+
+        Raises:
+            NotFound, BadInput, Refused: see `models.votes.record_vote`.
+        """
+        with self.database.write() as session:
+            counted = votes.record_vote(
+                session, ballot, choice, position=position, voter=voter, took_ms=took_ms, now=now()
+            )
+        self.ring(counted.bells)
+        return counted
+
+    def promote(self, skill: str, variant: int, *, force: bool = False, reason: str = "") -> str:
+        """Put a variant in use now, in this process; returns the run's ending in words.
+
+        Raises:
+            NotFound: the skill has no such variant.
+            Refused: a guard or the configuration said no.
+        """
+        rules = self.rules(skill)
+        text = self.template(rules)
+        with self.database.write() as session:
+            row = session.get(VariantRow, variant)
+            if row is None or row.skill_name != rules.skill.name:
+                raise NotFound(f"{skill} has no variant {variant}.", hint=f"evoctl results {skill}")
+            self._close_open_test(session, skill, "a person promoted a prompt by hand")
+            bell = checks.start_promotion(
+                session, rules, text, variant, now(), forced=force, reason=reason or "promoted by a person"
+            )
+        return self._work_now(bell)
+
+    def rollback(self, skill: str, *, to: int | None = None, reason: str = "") -> str:
+        """Put an earlier version back in use now, in this process; returns the run's ending in words.
+
+        Raises:
+            NotFound: there is no such version.
+            Refused: there is nothing to go back to, or the configuration said no.
+        """
+        rules = self.rules(skill)
+        text = self.template(rules)
+        with self.database.write() as session:
+            self._close_open_test(session, skill, "a person rolled the prompt back")
+            bell = checks.start_rollback(session, rules, text, to, now(), reason or "rolled back by a person")
+        return self._work_now(bell)
+
+    # --- feedback and hosts -----------------------------------------------------------------------------------------
+
+    def feedback(self, skill: str, items: Iterable[Feedback]) -> Batch:
+        """Write samples and labels in one transaction, and start a check when they give reason for one.
+
+        Raises:
+            BadInput: an item cannot be used; then none is written.
+        """
+        rules = self.rules(skill)
+        text = self.template(rules)
+        name = f"b{secrets.token_hex(4)}"
+        with self.database.write() as session:
+            prompts.note_version(session, rules.skill, text, now())
+            notes = tuple(feedback.note(session, rules, item, batch=name, now=now()) for item in items)
+            bell = checks.start_if_worth(session, rules, text, now())
+        self.ring([bell] if bell else [])
+        return Batch(name=name, notes=notes, check=bell.run if bell else None)
+
+    def undo(self, skill: str) -> tuple[str, int]:
+        """Take the newest feedback batch back; returns its name and size, ("", 0) when there is none."""
+        self.config.skill(skill)
+        with self.database.write() as session:
+            return feedback.undo(session, skill)
+
+    def assign(self, skill: str, task_id: str) -> assign.Assigned:
+        """Return the prompt to use for a task; the same one when asked again."""
+        rules = self.rules(skill)
+        text = self.template(rules)
+        with self.database.write() as session:
+            return assign.assign(session, rules, text, task_id, now())
+
+    def outcome(self, skill: str, item: Feedback) -> Noted:
+        """Record how an assigned task went.
+
+        Raises:
+            NotFound: nothing was assigned for it.
+        """
+        rules = self.rules(skill)
+        text = self.template(rules)
+        with self.database.write() as session:
+            row = assign.outcome(session, rules.skill.name, item.task_id)
+            row.outcome, row.outcome_at = item.label, now()
+            noted = feedback.note(
+                session,
+                rules,
+                replace(item, version=row.version),
+                batch=f"b{secrets.token_hex(4)}",
+                now=now(),
+                ballot=row.ballot,
+            )
+            sample = session.get_one(SampleRow, noted.sample)
+            sample.variant_id = row.variant_id
+            bells = [checks.start_if_worth(session, rules, text, now())]
+            if row.ballot and row.run_id is not None:
+                bells.append(steps.wake(session, row.run_id, Stage.BANDIT, now()))
+        self.ring([bell for bell in bells if bell])
+        return noted
+
+    # --- bells ------------------------------------------------------------------------------------------------------
+
+    def ring(self, bells: Iterable[Bell]) -> bool:
+        """Ring bells and whatever else Redis lost; False when Redis is away, which loses nothing."""
+        wanted = list(bells)
+        if not wanted:
+            return True
+        door = Bells(self.home.redis_url)
+        try:
+            relay(self.home, door, wanted)
+        except Unreachable:
+            return False
+        finally:
+            door.close()
+        return True
+
+    def _work_now(self, bell: Bell) -> str:
+        """Do a promotion or rollback here and now; a killed process leaves it to the worker."""
+        from workers.turn import take_turn  # noqa: PLC0415 - only these two commands work themselves
+
+        said = take_turn(Stage.PROMOTE, bell.step, bell.attempt, self.home)
+        with self.database.read() as session:
+            run = session.get_one(RunRow, bell.run)
+            step = session.get_one(StepRow, bell.step)
+            ending, reason, state = run.ending, run.ending_reason, step.state
+        if ending in (Ending.REFUSED, Ending.FAILED):
+            raise Refused(f"Nothing was changed: {reason}", hint="evoctl doctor")
+        if state != StepState.DONE:
+            self.ring([bell])
+            return f"queued: {said}"
+        return ending
+
+    def _close_open_test(self, session: Session, skill: str, reason: str) -> None:
+        """A person's word ends the test that runs: its question is answered."""
+        open_runs = session.scalars(
+            select(RunRow).where(
+                RunRow.skill_name == skill, RunRow.kind == RunKind.EVOLUTION, RunRow.ended_at.is_(None)
+            )
+        )
+        for run in open_runs:
+            for ballot in session.scalars(
+                select(BallotRow).where(BallotRow.run_id == run.id, BallotRow.outcome == "open")
+            ):
+                ballot.outcome, ballot.closed_at = "over", now()
+            cancel(session, run, reason, now())
+
+
+def _refuse(finding: DetectDecision, skill: str, config: HostConfig, *, force: bool) -> None:
+    """Turn a finding that stands against an evolution into an error that says what would help."""
+    if finding.next is Ending.BUSY:
+        raise Refused(f"{skill} is already evolving.", hint=f"evoctl results {skill}")
+    if finding.next is Ending.DISABLED:
+        raise Refused(f"{finding.reason}.", why=f"enabled: false ({config.where('enabled')})")
+    if finding.next is Ending.TOO_FEW_SAMPLES and "right answer" in finding.reason:
+        raise Refused(f"Too little feedback: {finding.reason}.", hint=f"evoctl feedback import {skill} FILE.jsonl")
+    if finding.next in FORCEABLE and not force:
+        key = "triggers.cooldown_h" if finding.next is Ending.COOLDOWN else f"skills.{skill}.poor_candidate"
+        raise Refused(
+            f"{skill} is left alone: {finding.reason}.",
+            why=f"{key} ({config.where(key)})",
+            hint=f"evoctl enqueue {skill} --force",
+        )

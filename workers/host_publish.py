@@ -1,0 +1,180 @@
+"""Put a prompt into the host's configuration: the one place that writes files of the host's.
+
+The effect is idempotent and killable at any point: the template is whole before config.yaml names it, config.yaml is
+replaced in one step, and a repeated request finds that it is done and touches nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import BadInput, Blocked, ConfigError
+from pipeline.flow import Publish, Published
+from pipeline.skills import parse_template
+from workers.host_templates import (
+    MAX_TEMPLATE,
+    add_template,
+    alternatives,
+    check_relative,
+    read_template,
+    sync_folder,
+    write_new,
+)
+from workers.yaml_edit import Value, editable_entries, replace_values
+from workers.yaml_tree import MAX_BYTES, decode, is_unsafe, parse, read_bytes
+
+LOCK_WAIT_S = 10.0  # a publication takes milliseconds; a lock held longer belongs to something that hangs
+KEYS = ("prompt_template", "prompt_version")
+ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+TRIES = 3  # an editor that saves between our read and our write is met again at most so often
+
+
+@dataclass(frozen=True, slots=True)
+class _InUse:
+    """What the configuration says of one skill, at one moment."""
+
+    before: bytes
+    template: str
+    version: int
+
+
+def publish(path: Path, request: Publish, *, lock_wait_s: float = LOCK_WAIT_S) -> Published:
+    """Write the prompt's template and name it in the skill's entry of the configuration at *path*.
+
+    Nothing is changed, and the answer says why, when another version than the expected one is in use, or when the
+    entry cannot be edited without touching something else.
+
+    Raises:
+        Blocked: another process held the configuration's lock for *lock_wait_s* seconds.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - 50 ms that readers of the configuration need not spend
+
+    real = path.resolve()
+    if not real.parent.is_dir():  # the lock would create it
+        return _refusal(request, f"The folder {real.parent} does not exist.")
+    lock = real.with_name(f"{real.name}.lock")
+    try:
+        with FileLock(lock, timeout=lock_wait_s):
+            return _publish(path, real, request)
+    except Timeout as error:
+        why = f"The lock {lock} was held for more than {lock_wait_s:g} s."
+        raise Blocked(f"Another process is changing {path}.", why=why, hint="Try again in a moment.") from error
+    except (ConfigError, BadInput) as error:
+        return _refusal(request, str(error))
+    except OSError as error:
+        return _refusal(request, f"{error.filename or path} cannot be written: {error.strerror or error}.")
+
+
+def _publish(path: Path, real: Path, request: Publish) -> Published:
+    _check(request)
+    for _ in range(TRIES):
+        now = _in_use(path, request.skill)
+        if _is_done(path, request, now):
+            return Published(ok=True, template=now.template, message="It was in use already.")
+        if now.version != request.expected_version:
+            what = f"{path.name} names version {now.version} of {request.skill}"
+            return _refusal(request, f"{what}, not {request.expected_version}: a person or another run was faster.")
+        _edited(path, request, now, request.template)  # refuses before any file is written
+        template = _ready_template(path, request, now)
+        if _replace(path, real, now.before, _edited(path, request, now, template)):
+            return Published(ok=True, template=template)
+    return _refusal(request, f"{path.name} was changed by another program each time it was about to be written.")
+
+
+def _check(request: Publish) -> None:
+    """Refuse a text that could not be read back."""
+    check_relative(request.template, ".md")
+    if not request.text:
+        return
+    if any(is_unsafe(character) for character in request.text):
+        raise BadInput("The prompt has a control character or half of a surrogate pair.")
+    if len(request.text.encode("utf-8")) > MAX_TEMPLATE:
+        raise BadInput(f"The prompt is larger than {MAX_TEMPLATE // 1024} KB.")
+    parse_template(request.text)
+
+
+def _in_use(path: Path, skill: str) -> _InUse:
+    before = read_bytes(path, MAX_BYTES)
+    document = parse(decode(before, path.name), path.name)
+    entries = {entry.name: entry for entry in editable_entries(document, ("skills", skill))}
+    values = {key: document.scalar(entries[key], f"skills.{skill}.{key}") for key in KEYS if key in entries}
+    template, version = values.get("prompt_template"), values.get("prompt_version", 1)
+    if not isinstance(template, str) or type(version) is not int:
+        what = f"The entry of {skill} in {path.name} has no readable prompt_template and prompt_version."
+        raise ConfigError(what, hint="Run 'evoctl doctor'.")
+    return _InUse(before, template, version)
+
+
+def _is_done(path: Path, request: Publish, now: _InUse) -> bool:
+    """Tell whether an earlier try got through, be it under another file name."""
+    if now.version != request.version:
+        return False
+    if not request.text:
+        return now.template == request.template
+    if now.template not in alternatives(request.template):
+        return False
+    with suppress(ConfigError):
+        return read_template(path, now.template) == request.text
+    return False
+
+
+def _ready_template(path: Path, request: Publish, now: _InUse) -> str:
+    if request.text:
+        return add_template(path, now.template, request.template, request.text)
+    parse_template(read_template(path, request.template))
+    return request.template
+
+
+def _edited(path: Path, request: Publish, now: _InUse, template: str) -> bytes:
+    values: dict[str, Value] = {
+        "prompt_template": template,
+        "prompt_version": request.version,
+        "evolved_at": request.evolved_at,
+        "previous_accuracy": _rounded(request.previous_accuracy),
+        "current_accuracy": _rounded(request.current_accuracy),
+    }
+    text = decode(now.before, path.name)
+    return replace_values(text, path.name, ("skills", request.skill), values).encode("utf-8")
+
+
+def _rounded(accuracy: float | None) -> float | None:
+    return None if accuracy is None else round(float(accuracy), 4)
+
+
+def _replace(path: Path, real: Path, before: bytes, after: bytes) -> bool:
+    """Put *after* in the place of *before* in one step; False when the file is no longer *before*."""
+    info = real.stat()
+    if not info.st_mode & ANY_WRITE or not os.access(real, os.W_OK):
+        raise ConfigError(f"{path} is read-only.", hint="Make it writable, or promote by hand.")
+    _copy(real.with_name(f"{real.name}.bak"), before, info)
+    temporary = _whole(real, after, info)
+    try:
+        if path.resolve() != real or read_bytes(real, MAX_BYTES) != before:
+            return False
+        temporary.replace(real)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(real.parent)
+    return True
+
+
+def _copy(target: Path, content: bytes, like: os.stat_result) -> None:
+    _whole(target, content, like).replace(target)
+
+
+def _whole(target: Path, content: bytes, like: os.stat_result) -> Path:
+    """Write a durable file beside *target*, with the mode and, where allowed, the owner of *like*."""
+    temporary = target.with_name(f".{target.name}.new")
+    write_new(temporary, content, 0o600)
+    with suppress(OSError):
+        os.chown(temporary, like.st_uid, like.st_gid, follow_symlinks=False)
+    temporary.chmod(stat.S_IMODE(like.st_mode))
+    return temporary
+
+
+def _refusal(request: Publish, message: str) -> Published:
+    return Published(ok=False, template=request.template, message=message)

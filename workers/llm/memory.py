@@ -1,0 +1,129 @@
+"""What the gate remembers from job to job: one small file, changed under a lock and replaced in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from workers.llm.ps import Look, OwnCall
+
+MEMORY, LOCK = "gate.json", "locks/gate.lock"  # relative to the home
+KEPT_CALLS = 32  # own calls remembered; only those since the last look matter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is known of the user's model. Times are in seconds since 1970 by our clock.
+
+    Attributes:
+        subject: server and tag that all this is about.
+        look: the last list that was read.
+        used_at: the latest moment at which the user may have used the model.
+        lease_at: the lease's time of last use that `used_at` has taken into account.
+        keep_alive: of the user's model, None while not known.
+        own: evolution's own calls to the user's model.
+        asked_at: when the server was last asked, whatever came of it.
+        busy: whether a request of the user's ran at the last look.
+        trouble: why the last look failed; empty when it did not.
+    """
+
+    subject: str = ""
+    look: Look | None = None
+    used_at: float | None = None
+    lease_at: float | None = None
+    keep_alive: float | None = None
+    own: tuple[OwnCall, ...] = field(default=())
+    asked_at: float | None = None
+    busy: bool = False
+    trouble: str = ""
+
+
+class MemoryFile:
+    """The file in the home that holds a `Memory`; any number of processes share it."""
+
+    def __init__(self, root: Path, subject: str) -> None:
+        self._path, self._lock, self._subject = root / MEMORY, root / LOCK, subject
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Changes]:
+        """Lock the file, hand out what it holds, and write back what became of it."""
+        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = self._read()
+            changes = Changes(before)
+            yield changes
+            if changes.memory != before:
+                self._write(changes.memory)
+        finally:
+            os.close(lock)
+
+    def _read(self) -> Memory:
+        """Read the file; one that is missing, broken or about another model counts as empty."""
+        with contextlib.suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
+            memory = _from_data(json.loads(self._path.read_text(encoding="utf-8")))
+            if memory.subject == self._subject:
+                return memory
+        return Memory(subject=self._subject)
+
+    def _write(self, memory: Memory) -> None:
+        fresh = self._path.with_name(f"{MEMORY}.new")
+        fresh.write_text(json.dumps(asdict(memory)), encoding="utf-8")
+        fresh.replace(self._path)
+
+
+class Changes:
+    """The memory while it is locked."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def set(self, **changes: Any) -> None:
+        """Replace some fields."""
+        self.memory = replace(self.memory, **changes)
+
+    def used(self, at: float, now: float) -> None:
+        """Move the last use forward to *at*; a time that lies ahead of *now* counts as now."""
+        known = self.memory.used_at
+        self.set(used_at=min(now, at if known is None else max(known, at)))
+
+    def begin(self, call: OwnCall) -> None:
+        """Remember a call of ours; the oldest is forgotten."""
+        self.set(own=(*self.memory.own, call)[-KEPT_CALLS:])
+
+    def end(self, call: OwnCall) -> None:
+        """Remember how a call of ours ended."""
+        others = tuple(other for other in self.memory.own if (other.started, other.pid) != (call.started, call.pid))
+        self.set(own=(*others, call)[-KEPT_CALLS:])
+
+    def bury(self, now: float) -> None:
+        """Count the running calls of dead processes as ended."""
+        self.set(
+            own=tuple(
+                replace(call, ended=now, cancelled=True) if call.ended is None and not _alive(call.pid) else call
+                for call in self.memory.own
+            )
+        )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _from_data(data: dict[str, Any]) -> Memory:
+    look = data.pop("look")
+    own = data.pop("own")
+    return Memory(**data, look=Look(**look) if look else None, own=tuple(OwnCall(**call) for call in own))

@@ -1,0 +1,282 @@
+"""The Ollama client: one request in, one reply or one well-named trouble out; alone imports `ollama` and `httpx`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar, cast
+
+import httpx
+import ollama
+
+from pipeline.errors import ModelMissing, Refused, Unreachable
+from pipeline.flow import Embedded, Failed, FailureKind, Generate, Generated
+from workers.llm.retry import RunnerCrashed, Transient
+from workers.llm.tags import ServerFacts, is_cloud, normal, pull_hint, read_facts
+from workers.llm.wire import generate_body, says_too_long
+
+QUICK_READ_S = 10.0  # version, list and unload are answered at once; a server that needs longer is stuck
+MOST_CHARS_PER_TOKEN = 16  # no tokenizer averages more over a prompt; above it a prompt cannot fit
+
+T = TypeVar("T")
+
+
+class OllamaClient:
+    """Talks to one Ollama server; for one thread.
+
+    Args:
+        url: the server, `http://127.0.0.1:11434`.
+        connect_s: time to connect.
+        read_s: longest silence inside a reply, prompt evaluation and load included.
+    """
+
+    def __init__(self, url: str, *, connect_s: float, read_s: float) -> None:
+        self.url = url if "://" in url else f"http://{url}"
+        self._quick = httpx.Timeout(connect=connect_s, read=QUICK_READ_S, write=QUICK_READ_S, pool=connect_s)
+        self._long = httpx.Timeout(connect=connect_s, read=read_s, write=read_s, pool=connect_s)
+        self._client: ollama.Client | None = None
+        self._facts: ServerFacts | None = None
+
+    def facts(self) -> ServerFacts:
+        """Ask the server for its version and its models.
+
+        Raises:
+            Unreachable: it does not answer, or is no Ollama server.
+        """
+        try:
+            return self._ask()
+        except Transient as trouble:
+            raise Unreachable(trouble.what, why=trouble.why, hint=trouble.hint) from trouble
+
+    def require(self, tags: Iterable[str]) -> None:
+        """Make sure that every one of *tags* is installed and runs on this machine.
+
+        Raises:
+            ModelMissing: names every missing tag and the commands that install them.
+            Refused: a tag belongs to a model that runs in a cloud.
+            Unreachable: the server does not answer.
+        """
+        facts = self.facts()
+        wanted = sorted(set(tags))
+        for tag in wanted:
+            _refuse_cloud(tag, facts)
+        missing = [tag for tag in wanted if normal(tag) not in facts.digests]
+        if missing:
+            raise _missing(missing, self.url)
+
+    def resolve(self, tag: str) -> str:
+        """Return the spelling under which the server stores *tag*.
+
+        Raises:
+            ModelMissing: it is not installed.
+            Refused: it runs in a cloud.
+            Transient: the server could not be talked to; see `retrying`.
+        """
+        facts = self._facts
+        if facts is None or normal(tag) not in facts.digests:
+            facts = self._ask()
+        _refuse_cloud(tag, facts)
+        if normal(tag) not in facts.spellings:
+            raise _missing([tag], self.url)
+        return facts.spellings[normal(tag)]
+
+    def digest(self, tag: str) -> str:
+        """Return the digest of *tag*; raises as `resolve` does."""
+        name = self.resolve(tag)
+        return (self._facts or self._ask()).digests[normal(name)]
+
+    def same(self, one: str, other: str) -> bool:
+        """Tell whether two tags name one model.
+
+        Raises:
+            Transient: the server could not be talked to; see `retrying`.
+        """
+        return normal(one) == normal(other) or (self._facts or self._ask()).same(one, other)
+
+    def generate(
+        self, tag: str, request: Generate, *, load_options: Mapping[str, int], keep_alive: str | None
+    ) -> Generated | Failed:
+        """Let *tag* write, through its own chat template.
+
+        An exception that a signal handler raises meanwhile closes the connection at once, which stops the model.
+
+        Args:
+            tag: in any spelling.
+            request: what to write; its role is not looked at.
+            load_options: `num_ctx` and the like; another value than the loaded model's makes the server load it anew.
+            keep_alive: None leaves the model's own, which is a must for the foreground model.
+
+        Raises:
+            ModelMissing: the model is not installed.
+            Transient: the server could not be talked to; see `retrying`.
+            RunnerCrashed: the model's process failed; see `retrying`.
+        """
+        num_ctx = load_options.get("num_ctx", 0)
+        if num_ctx and len(request.prompt) + len(request.system) > num_ctx * MOST_CHARS_PER_TOKEN:
+            return Failed(kind=FailureKind.TOO_LONG, message=f"the prompt cannot fit {num_ctx} tokens")
+        body = generate_body(self.resolve(tag), request, load_options, keep_alive)
+        reply = self._attempt(tag, lambda: self._written(body))
+        if isinstance(reply, Generated) and 0 < num_ctx <= reply.prompt_tokens:
+            return Failed(kind=FailureKind.TOO_LONG, message=f"the server cut the prompt to {num_ctx} tokens")
+        return reply
+
+    def embed(
+        self, tag: str, texts: Sequence[str], *, prefix: str, load_options: Mapping[str, int], keep_alive: str | None
+    ) -> Embedded | Failed:
+        """Turn *texts* into vectors, with *prefix* before each; raises as `generate` does."""
+        name, digest = self.resolve(tag), self.digest(tag)
+        if not texts:
+            return Embedded(vectors=(), profile=f"{digest}|{prefix}|0")
+        inputs, started = [prefix + text for text in texts], time.monotonic()
+        reply = self._attempt(
+            tag,
+            lambda: self._connected().embed(
+                model=name, input=inputs, truncate=False, options=dict(load_options), keep_alive=keep_alive
+            ),
+        )
+        if isinstance(reply, Failed):
+            return reply
+        vectors = tuple(tuple(float(x) for x in vector) for vector in reply.embeddings)
+        if not _sound(vectors, len(inputs)):
+            return Failed(kind=FailureKind.REJECTED, message="the server sent vectors that cannot be used")
+        profile = f"{digest}|{prefix}|{len(vectors[0])}"
+        return Embedded(vectors=vectors, profile=profile, duration_s=time.monotonic() - started)
+
+    def unload(self, tag: str) -> bool:
+        """Ask the server to drop one of evolution's own models; never for the foreground model.
+
+        Returns:
+            Whether the server agreed. It never raises: this is called on the way out.
+        """
+        with contextlib.suppress(httpx.HTTPError, Transient, ModelMissing, Refused):
+            body = {"model": self.resolve(tag), "prompt": "", "keep_alive": 0, "stream": False}
+            return self._plain("POST", "/api/generate", body).is_success
+        return False
+
+    def close(self) -> None:
+        """Close every connection, also one that is in use; the next request opens a new one."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()  # type: ignore[no-untyped-call]  # ollama leaves it without annotations
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self) -> ServerFacts:
+        try:
+            self._facts = read_facts(self._get("/api/version"), self._get("/api/tags"))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise self._transient(error) from error
+        return self._facts
+
+    def _get(self, path: str) -> Any:
+        return self._plain("GET", path, None).raise_for_status().json()
+
+    def _plain(self, method: str, path: str, body: Mapping[str, object] | None) -> httpx.Response:
+        with httpx.Client(base_url=self.url, timeout=self._quick, trust_env=False) as client:
+            return client.request(method, path, json=body)
+
+    def _connected(self) -> ollama.Client:
+        if self._client is None:
+            self._client = ollama.Client(self.url, timeout=self._long, trust_env=False, follow_redirects=False)
+        return self._client
+
+    def _attempt(self, tag: str, call: Callable[[], T]) -> T | Failed:
+        """Run one request; sort whatever `ollama` and `httpx` raise into a reply or a named trouble."""
+        try:
+            return call()
+        except ollama.ResponseError as error:
+            return self._verdict(tag, error)
+        except (ConnectionError, httpx.RequestError) as error:
+            raise self._transient(error) from error
+        except (ValueError, TypeError, AttributeError) as error:  # a reply that is no JSON, or JSON of another shape
+            raise self._transient(error) from error
+        except BaseException:  # raised by a signal handler, perhaps while the library was closing: leave no socket
+            self.close()
+            raise
+
+    def _verdict(self, tag: str, error: ollama.ResponseError) -> Failed:
+        text, status = str(error.error), error.status_code
+        if says_too_long(text):
+            return Failed(kind=FailureKind.TOO_LONG, message=text)
+        if status == httpx.codes.NOT_FOUND and "not found" in text:
+            raise _missing([tag], self.url) from error
+        if status == httpx.codes.SERVICE_UNAVAILABLE:
+            raise self._transient(error) from error
+        mid_stream = status < 0
+        if mid_stream or (httpx.codes.is_server_error(status) and status != httpx.codes.NOT_IMPLEMENTED):
+            raise RunnerCrashed(text) from error
+        return Failed(kind=FailureKind.REJECTED, message=text)
+
+    def _transient(self, error: Exception) -> Transient:
+        return Transient(f"Ollama at {self.url} did not answer.", why=_why(error), hint="ollama serve")
+
+    def _written(self, body: Mapping[str, object]) -> Generated | Failed:
+        """Send *body* and gather the stream; it is read to its end, so that the connection can serve again."""
+        started = time.monotonic()
+        texts: list[str] = []
+        logprobs: list[float] = []
+        last: ollama.GenerateResponse | None = None
+        # generate() cannot send "truncate", without which the server cuts an over-long prompt in half and says nothing.
+        request = cast("Any", self._connected())._request  # noqa: SLF001 - see above; held by the contract tests
+        parts: Generator[ollama.GenerateResponse] = request(
+            ollama.GenerateResponse, "POST", "/api/generate", json=body, stream=True
+        )
+        with contextlib.closing(parts):
+            for part in parts:
+                texts.append(part.response or "")
+                logprobs += [entry.logprob for entry in part.logprobs or ()]
+                last = part if part.done else last
+        return _gathered(texts, logprobs, last, time.monotonic() - started)
+
+
+def _gathered(
+    texts: list[str], logprobs: list[float], last: ollama.GenerateResponse | None, duration_s: float
+) -> Generated | Failed:
+    if last is None:
+        return Failed(kind=FailureKind.UNFINISHED, message="the stream ended before the reply was done")
+    reason = last.done_reason or "stop"
+    if reason not in {"stop", "length"}:
+        return Failed(kind=FailureKind.REJECTED, message=f"nothing was written: {reason}")
+    usable = bool(logprobs) and all(math.isfinite(value) for value in logprobs)
+    return Generated(
+        text="".join(texts),
+        done_reason=reason,
+        prompt_tokens=last.prompt_eval_count or 0,
+        tokens=last.eval_count or 0,
+        duration_s=duration_s,
+        mean_logprob=math.fsum(logprobs) / len(logprobs) if usable else None,
+        min_logprob=min(logprobs) if usable else None,
+    )
+
+
+def _sound(vectors: tuple[tuple[float, ...], ...], wanted: int) -> bool:
+    sizes = {len(vector) for vector in vectors}
+    finite = all(math.isfinite(x) for vector in vectors for x in vector)
+    return len(vectors) == wanted and len(sizes) == 1 and 0 not in sizes and finite
+
+
+def _refuse_cloud(tag: str, facts: ServerFacts) -> None:
+    if is_cloud(tag) or normal(tag) in facts.remote:
+        raise Refused(
+            f"The model {tag} runs in a cloud.",
+            why="Texts sent to it would leave this machine.",
+            hint="Name a local model in prompt_evolution.models.",
+        )
+
+
+def _missing(tags: list[str], url: str) -> ModelMissing:
+    names = ", ".join(tags)
+    verb = "is" if len(tags) == 1 else "are"
+    return ModelMissing(
+        f"{names} {verb} not installed.", why=f"Ollama at {url} does not list it.", hint=pull_hint(tags)
+    )
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

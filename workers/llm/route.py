@@ -1,0 +1,110 @@
+"""Send each request to the model that plays its role, with the load options that role may use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.domain import Role
+from pipeline.flow import Embed, Embedded, Failed, Generate, Generated, Reply, Request
+from pipeline.rules import Rules
+from pipeline.settings import Foreground
+from workers.llm.ollama import OllamaClient
+from workers.llm.tags import normal
+
+
+class OllamaAnswerer:
+    """Answers `Generate` and `Embed` with the models of one run's rules.
+
+    The foreground model gets the host's own load options and never a `keep_alive`: anything else would reload the
+    user's model or change how long it stays.
+    """
+
+    def __init__(self, client: OllamaClient, rules: Rules) -> None:
+        self._client = client
+        self._rules = rules
+
+    def __call__(self, request: Request) -> Reply:
+        """Answer one request; raises what `OllamaClient.generate` and `embed` raise.
+
+        Raises:
+            TypeError: the request is none for a model.
+        """
+        if isinstance(request, Generate):
+            return self._generate(request)
+        if isinstance(request, Embed):
+            return self._embed(request)
+        raise TypeError(f"a model cannot answer a {type(request).__name__}")
+
+    def tag_of(self, request: Request) -> str | None:
+        """Return the tag that answers *request*, or None when no model does.
+
+        The foreground model goes by the name in the configuration, also where a role knows it by another one.
+
+        Raises:
+            Transient: the server could not be talked to; see `retrying`.
+        """
+        tag = tag_of(self._rules, request)
+        return self._rules.settings.foreground.model if tag is not None and self.is_foreground(tag) else tag
+
+    def is_foreground(self, tag: str) -> bool:
+        """Tell whether *tag* is the user's model, also under another name of it; raises as `tag_of` does."""
+        return self._client.same(tag, self._rules.settings.foreground.model)
+
+    def own_tags(self) -> tuple[str, ...]:
+        """Return the tags of this run that may be unloaded, all but the foreground model; raises as `tag_of` does."""
+        return tuple(tag for tag in used_tags(self._rules) if not self.is_foreground(tag))
+
+    def _generate(self, request: Generate) -> Generated | Failed:
+        tag = self._rules.tag(request.role)
+        load_options, keep_alive = self._manners(tag)
+        if keep_alive is None:
+            most = min(request.sampling.num_predict, self._rules.settings.foreground.max_tokens)
+            request = replace(request, sampling=replace(request.sampling, num_predict=most))
+        return self._client.generate(tag, request, load_options=load_options, keep_alive=keep_alive)
+
+    def _embed(self, request: Embed) -> Embedded | Failed:
+        tag = self._rules.tag(Role.EMBEDDER)
+        prefix = self._rules.settings.deduping.prefix
+        load_options, keep_alive = self._manners(tag)
+        return self._client.embed(tag, request.texts, prefix=prefix, load_options=load_options, keep_alive=keep_alive)
+
+    def _manners(self, tag: str) -> tuple[dict[str, int], str | None]:
+        """Return load options and `keep_alive` for *tag*; None stands for the foreground model."""
+        settings = self._rules.settings
+        if self.is_foreground(tag):
+            return foreground_options(settings.foreground), None
+        return own_options(self._rules, tag), settings.models.keep_alive
+
+
+def used_tags(rules: Rules) -> tuple[str, ...]:
+    """Return every tag that a run under *rules* may ask, each once, in the order of the roles."""
+    return tuple(dict.fromkeys(rules.tag(role) for role in Role))
+
+
+def tag_of(rules: Rules, request: Request) -> str | None:
+    """Return the tag that answers *request* under *rules*, or None when no model does."""
+    if isinstance(request, Generate):
+        return rules.tag(request.role)
+    return rules.tag(Role.EMBEDDER) if isinstance(request, Embed) else None
+
+
+def own_options(rules: Rules, tag: str) -> dict[str, int]:
+    """Return the load options of one of evolution's own models.
+
+    Roles that share a model share its largest context: two contexts in turn would reload it at every call.
+    """
+    models = rules.settings.models
+    contexts = {
+        Role.GENERATOR: models.generator_num_ctx,
+        Role.JUDGE: models.judge_num_ctx,
+        Role.EMBEDDER: models.embedder_num_ctx,
+        Role.TASK: models.task_num_ctx,
+    }
+    return {"num_ctx": max(size for role, size in contexts.items() if normal(rules.tag(role)) == normal(tag))}
+
+
+def foreground_options(foreground: Foreground) -> dict[str, int]:
+    """Return the host's own load options for its model, only those that the configuration names."""
+    options = {"num_ctx": foreground.num_ctx, "num_batch": foreground.num_batch, "num_thread": foreground.num_thread}
+    given = {name: value for name, value in options.items() if value > 0}
+    return given | ({"num_gpu": foreground.num_gpu} if foreground.num_gpu >= 0 else {})

@@ -1,0 +1,81 @@
+"""Names of models: spellings that mean the same, tags that are no local model, and what a server says it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What an Ollama server says of itself.
+
+    Attributes:
+        simulated: whether it is the simulator; every figure made with it says so.
+        digests: by `normal` tag, 64 hexadecimal digits.
+        spellings: by `normal` tag, the spelling that the server stores.
+        remote: `normal` tags of models that run elsewhere.
+    """
+
+    version: str
+    simulated: bool
+    digests: Mapping[str, str]
+    spellings: Mapping[str, str]
+    remote: frozenset[str]
+
+    def same(self, one: str, other: str) -> bool:
+        """Tell whether two tags are one model; `qwen2.5-coder:3b` and its long name share a digest, and one runner."""
+        one, other = normal(one), normal(other)
+        return one == other or (one in self.digests and self.digests[one] == self.digests.get(other))
+
+
+def normal(tag: str) -> str:
+    """Bring a tag into the form in which tags are compared.
+
+    >>> normal("SmolLM2")
+    'smollm2:latest'
+    >>> normal("hf.co/Org/Repo:Q4_K_M")
+    'hf.co/org/repo:q4_k_m'
+    """
+    tag = tag.strip().lower()
+    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
+
+
+def is_cloud(tag: str) -> bool:
+    """Tell by its name whether a model runs in a cloud.
+
+    >>> is_cloud("gpt-oss:120b-cloud"), is_cloud("kimi:cloud"), is_cloud("cloud:1b")
+    (True, True, False)
+    """
+    return normal(tag).rpartition(":")[2].endswith("cloud")
+
+
+def pull_hint(tags: Iterable[str]) -> str:
+    """Write the commands that install *tags*.
+
+    >>> pull_hint(["a:1b", "b:2b"])
+    'ollama pull a:1b && ollama pull b:2b'
+    """
+    return " && ".join(f"ollama pull {tag}" for tag in tags)
+
+
+def read_facts(version: Any, tags: Any) -> ServerFacts:
+    """Read the answers of `/api/version` and `/api/tags`.
+
+    Raises:
+        LookupError, TypeError: they are not what Ollama sends.
+    """
+    number = str(version["version"])
+    models = [(str(entry["name"]), entry) for entry in tags["models"] or ()]
+    return ServerFacts(
+        version=number,
+        simulated="simulated" in number,
+        digests={normal(name): str(entry.get("digest", "")) for name, entry in models},
+        spellings={normal(name): name for name, _ in models},
+        remote=frozenset(normal(name) for name, entry in models if _is_remote(entry)),
+    )
+
+
+def _is_remote(entry: Mapping[str, object]) -> bool:
+    return bool(entry.get("remote_host") or entry.get("remote_model"))

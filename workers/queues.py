@@ -1,0 +1,175 @@
+"""The doorbell: the only module that imports rq and redis. It carries ids and words of ours, never a text."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, cast
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
+from rq import Queue, get_current_job
+from rq.exceptions import DuplicateJobError
+from rq.job import Job
+
+from pipeline.domain import Stage
+from pipeline.errors import Unreachable
+
+QUEUE = "evolution"
+FUNCTIONS = {
+    Stage.DETECT: "workers.jobs.detect_drift",
+    Stage.MUTATE: "workers.jobs.mutate_population",
+    Stage.JUDGE: "workers.jobs.judge_variants",
+    Stage.DEDUPE: "workers.jobs.dedupe_variants",
+    Stage.BANDIT: "workers.jobs.launch_bandit",
+    Stage.PROMOTE: "workers.jobs.promote_or_rollback",
+}
+RESULT_TTL_S = 3600  # a finished job stays in the dashboard this long
+FAILURE_TTL_S = 30 * 24 * 3600
+SOCKET_S = 1.0  # a bell is best effort: an absent Redis may not cost more
+
+
+class BellState(StrEnum):
+    """What Redis knows of a bell."""
+
+    MISSING = "missing"  # never rung, or Redis was wiped
+    QUEUED = "queued"  # in the list; a worker will come
+    TAKEN = "taken"  # a worker has it, or had it when it died
+    OVER = "over"  # finished, failed or stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One bell to ring.
+
+    Attributes:
+        job_id: unique; ringing the same id twice changes nothing.
+        words: description for the dashboard, ours alone.
+        meta: shown by the dashboard: what the step waits for.
+    """
+
+    stage: Stage
+    step: int
+    attempt: int
+    job_id: str
+    front: bool
+    words: str
+    meta: dict[str, Any]
+
+
+class Bells:
+    """Rings and looks at bells.
+
+    Args:
+        url: of Redis or Valkey.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._redis = connect(url)
+        self._queue = Queue(QUEUE, connection=self._redis)
+
+    def ring(self, rings: Iterable[Ring]) -> None:
+        """Ring each bell once.
+
+        Raises:
+            Unreachable: Redis does not answer; the steps stay ready and are rung by the next reconciliation.
+        """
+        with _reachable(self.url):
+            for one in rings:
+                with contextlib.suppress(DuplicateJobError):
+                    self._queue.enqueue(
+                        FUNCTIONS[one.stage], one.step, one.attempt, job_id=one.job_id, unique=True, at_front=one.front,
+                        job_timeout=-1, result_ttl=RESULT_TTL_S, failure_ttl=FAILURE_TTL_S, description=one.words,
+                        meta=one.meta,
+                    )  # fmt: skip
+
+    def states(self, job_ids: list[str]) -> dict[str, BellState]:
+        """Return what Redis knows of each bell.
+
+        Raises:
+            Unreachable: Redis does not answer.
+        """
+        with _reachable(self.url):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in (self._queue.key, self._queue.intermediate_queue_key):
+                pipe.lrange(key, 0, -1)
+            for job_id in job_ids:
+                pipe.hget(Job.key_for(job_id), "status")
+            queued, between, *statuses = pipe.execute()
+        listed = {item.decode() for item in queued}
+        popped = {item.decode() for item in between}
+        return {
+            job_id: _state(status, in_list=job_id in listed, popped=job_id in popped)
+            for job_id, status in zip(job_ids, statuses, strict=True)
+        }
+
+    def next_job(self) -> str:
+        """Return the id at the head of the queue, empty when there is none or Redis is away."""
+        with contextlib.suppress(RedisError, OSError):
+            head = cast("list[bytes]", self._redis.lrange(self._queue.key, 0, 0))
+            return head[0].decode() if head else ""
+        return ""
+
+    def ping(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            Unreachable: it does not.
+        """
+        with _reachable(self.url):
+            self._redis.ping()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+
+def connect(url: str) -> Redis:
+    """Open a connection that fails at once: redis-py would try for four seconds by itself."""
+    return Redis.from_url(
+        url, socket_timeout=SOCKET_S, socket_connect_timeout=SOCKET_S, retry=Retry(NoBackoff(), 0), protocol=2
+    )
+
+
+def current_meta() -> dict[str, Any]:
+    """Return the meta of the RQ job that runs this code; empty outside a job."""
+    job = get_current_job()
+    return dict(job.meta) if job is not None else {}
+
+
+def note_waiting(reason: str) -> None:
+    """Show in the dashboard what the running job waits for; without effect outside a job or when Redis is away."""
+    job = get_current_job()
+    if job is None or job.meta.get("waiting_for", "") == reason:
+        return
+    job.meta["waiting_for"] = reason
+    with contextlib.suppress(RedisError, OSError):
+        job.save_meta()  # type: ignore[no-untyped-call]  # rq leaves it without annotations
+
+
+def _state(status: bytes | None, *, in_list: bool, popped: bool) -> BellState:
+    if status is None:
+        return BellState.MISSING
+    if in_list:
+        return BellState.QUEUED
+    if popped or status in (b"started", b"queued"):
+        return BellState.TAKEN
+    return BellState.OVER
+
+
+@contextlib.contextmanager
+def _reachable(url: str) -> Iterator[None]:
+    place = url.rpartition("@")[2] or url
+    try:
+        yield
+    except AuthenticationError as error:
+        raise Unreachable(
+            "Redis refused the password.", why=f"{place}: {error}", hint='eval "$(evoctl env)" sets RQ_REDIS_URL.'
+        ) from error
+    except (RedisError, OSError) as error:
+        raise Unreachable(f"Redis does not answer at {place}.", why=str(error), hint="evoctl up starts one.") from error

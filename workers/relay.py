@@ -1,0 +1,159 @@
+"""Ringing what the step table says: after a job, from a command, and in `evoctl tick`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from models import steps
+from models.runs import Bell, bell_of
+from models.work_tables import RunRow, StepRow
+from pipeline.domain import Stage, StepState
+from pipeline.rules import Rules
+from pipeline.settings import to_data
+from workers.clock import now
+from workers.home import Home
+from workers.lock import held
+from workers.queues import Bells, BellState, Ring
+from workers.sessions import Database, database
+from workers.turn import LOCK
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A step that may want a bell, as it was read."""
+
+    bell: Bell
+    state: StepState
+    epoch: int
+    rules: Rules
+
+
+@dataclass(slots=True)
+class Seen:
+    """Since when a bell has looked dead, on the monotonic clock; kept between reconciliations."""
+
+    since: dict[str, float] = field(default_factory=dict)
+
+    def for_s(self, job_id: str) -> float:
+        """Return for how many seconds *job_id* has looked dead."""
+        return time.monotonic() - self.since.setdefault(job_id, time.monotonic())
+
+
+def relay(home: Home, bells: Bells, wanted: Iterable[Bell]) -> None:
+    """Ring *wanted* and every ready step that Redis knows nothing of.
+
+    Raises:
+        Unreachable: Redis does not answer.
+    """
+    with database(home, check=False) as opened:
+        reconcile(home, opened, bells, Seen(), first=tuple(wanted), repair=False)
+
+
+def reconcile(
+    home: Home, opened: Database, bells: Bells, seen: Seen, *, first: tuple[Bell, ...] = (), repair: bool = True
+) -> int:
+    """Make Redis agree with the step table. Rings lost bells, revives dead steps, wakes timers.
+
+    Args:
+        home: where the kernel lock lies.
+        opened: the database.
+        bells: the doorbell.
+        seen: since when bells have looked dead; a fresh one never finds any dead.
+        first: bells to ring before all others.
+        repair: also treat dead jobs; needs a lasting *seen*.
+
+    Returns:
+        How many bells were rung.
+
+    Raises:
+        Unreachable: Redis does not answer; steps whose process died are ready again all the same.
+    """
+    found = _open_steps(opened)
+    free = repair and not held(home.locks / LOCK)
+    ringing = list(first)
+    if repair:
+        ringing += _buried(opened, [one for one in found if one.state is StepState.RUNNING], free=free)
+        ringing += _woken(opened, [one for one in found if one.state is StepState.WAITING])
+    ready = [one for one in found if one.state is StepState.READY and one.bell not in first]
+    states = bells.states([one.bell.job_id for one in ready]) if ready else {}
+    for one in ready:
+        bell = _ready_bell(opened, one, states[one.bell.job_id], seen, free=free)
+        if bell is not None:
+            ringing.append(bell)
+    known = {one.bell.run: one.rules for one in found}
+    bells.ring(_ring_of(bell, known.get(bell.run)) for bell in ringing)
+    return len(ringing)
+
+
+def _open_steps(opened: Database) -> list[_Open]:
+    with opened.read() as session:
+        rows: list[tuple[StepRow, RunRow]] = [(step, run) for step, run in session.execute(steps.due_steps(now()))]
+        return [
+            _Open(
+                bell=bell_of(step, run), state=StepState(step.state), epoch=step.epoch, rules=Rules.from_json(run.rules)
+            )
+            for step, run in rows
+        ]
+
+
+def _buried(opened: Database, running: list[_Open], *, free: bool) -> list[Bell]:
+    """A running step whose lock is free is dead at once: the kernel let the lock go with the process."""
+    if not free:
+        return []
+    bells: list[Bell] = []
+    for one in running:
+        with opened.write() as session:
+            bell = steps.bury(session, one.bell.step, one.epoch, now())
+        if bell is not None:
+            bells.append(bell)
+    return bells
+
+
+def _woken(opened: Database, waiting: list[_Open]) -> list[Bell]:
+    bells: list[Bell] = []
+    for one in waiting:
+        with opened.write() as session:
+            bell = steps.wake(session, one.bell.run, one.bell.stage, now())
+        if bell is not None:
+            bells.append(bell)
+    return bells
+
+
+def _ready_bell(opened: Database, one: _Open, state: BellState, seen: Seen, *, free: bool) -> Bell | None:
+    """Return the bell to ring for a ready step: its own when Redis knows none, a fresh one when the old one is dead."""
+    if state is BellState.MISSING:
+        seen.since.pop(one.bell.job_id, None)
+        return one.bell
+    alive = state is BellState.QUEUED or (state is BellState.TAKEN and not free)
+    if alive or seen.for_s(one.bell.job_id) < one.rules.settings.work.ring_grace_s:
+        if alive:
+            seen.since.pop(one.bell.job_id, None)
+        return None
+    seen.since.pop(one.bell.job_id, None)
+    with opened.write() as session:
+        return steps.ring_again(session, one.bell.step, one.bell.attempt, now())
+
+
+def _ring_of(bell: Bell, rules: Rules | None) -> Ring:
+    meta: dict[str, Any] = {"skill": bell.skill}
+    if bell.waiting_for and rules is not None and bell.stage not in (Stage.DETECT, Stage.PROMOTE):
+        settings = rules.settings
+        meta["waiting_for"] = bell.waiting_for
+        meta["hold"] = {
+            "settings": to_data(settings.gate),
+            "quiet_s": settings.gate.resume_idle_s,
+            "tag": settings.foreground.model,
+            "url": settings.models.ollama_url,
+        }
+    return Ring(
+        stage=bell.stage,
+        step=bell.step,
+        attempt=bell.attempt,
+        job_id=bell.job_id,
+        front=bell.front,
+        words=f"{bell.skill}: {bell.stage}, run {bell.run}, visit {bell.visit}, attempt {bell.attempt}",
+        meta=meta,
+    )

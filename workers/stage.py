@@ -1,0 +1,160 @@
+"""The one engine of all stages: read a case, drive the flow, write the decision and the hand-off, ring the next bell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+from sqlalchemy.orm import Session
+
+from models import steps
+from models.runs import Bell
+from models.stages.bandit import load_bandit, save_bandit
+from models.stages.dedupe import load_dedupe, save_dedupe
+from models.stages.detect import load_detect, save_detect
+from models.stages.judge import load_judge, save_judge
+from models.stages.mutate import load_mutate, save_mutate
+from models.stages.promote import load_promote, save_promote
+from models.steps import Claim, Fenced
+from models.work_tables import GateEventRow
+from pipeline.bandit import bandit
+from pipeline.dedupe import dedupe
+from pipeline.detect import detect
+from pipeline.domain import Next, Stage
+from pipeline.errors import ModelMissing, Unreachable
+from pipeline.flow import Flow, drive
+from pipeline.judge import judge
+from pipeline.mutate import mutate
+from pipeline.promote import promote
+from workers.answer import Answering, StepAside
+from workers.clock import now
+from workers.home import Home
+from workers.sessions import Database, database
+
+
+class Decision(Protocol):
+    """What every stage's decision says about where to go."""
+
+    @property
+    def next(self) -> Next:
+        """The next stage, a wait, or the end."""
+
+    @property
+    def reason(self) -> str:
+        """Why, in words of ours."""
+
+    @property
+    def due(self) -> datetime | None:
+        """When a timer wakes a wait."""
+
+
+CaseT = TypeVar("CaseT")
+DecisionT = TypeVar("DecisionT", bound=Decision)
+
+
+@dataclass(frozen=True, slots=True)
+class Wired(Generic[CaseT, DecisionT]):
+    """The three pieces of one stage; the type variables refuse a piece of another stage."""
+
+    load: Callable[[Session, Claim, datetime], CaseT]
+    decide: Callable[[CaseT], Flow[DecisionT]]
+    save: Callable[[Session, Claim, DecisionT, datetime], None]
+
+    def run(self, opened: Database, mine: Claim, answering: Answering) -> list[Bell]:
+        """Do the stage's work under the claim and hand off in the decision's transaction."""
+        with opened.read() as session:
+            case = self.load(session, mine, now())
+        decision = drive(self.decide(case), answering)
+        at = now()
+        with opened.write() as session:
+            steps.fence(session, mine)
+            self.save(session, mine, decision, at)
+            return steps.advance(session, mine, decision.next, at, reason=decision.reason, due=decision.due)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job did, in words of ours, and the bells to ring now that the lock is free."""
+
+    words: str
+    bells: tuple[Bell, ...] = ()
+
+
+def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool = False) -> Outcome:
+    """Work on one step; the caller holds the kernel lock.
+
+    Args:
+        home: where things are.
+        stage: the stage that the job was enqueued for.
+        step_id: the step.
+        attempt: another attempt than the step's makes this a stale duplicate, which does nothing.
+        waited: the job has already waited for the gate; it does not wait a second time.
+    """
+    with database(home) as opened:
+        with opened.write() as session:
+            mine = steps.claim(session, step_id, attempt, now())
+        if mine is None or mine.stage is not stage:
+            return Outcome("stale: nothing to do")
+        with Answering(home, opened, mine, waited=waited) as answering:
+            try:
+                bells = _run(opened, mine, answering)
+            except StepAside as aside:
+                return _stepped_aside(opened, mine, aside)
+            except Fenced:
+                return Outcome("taken over by a newer attempt")
+            except Unreachable as trouble:
+                return _unreachable(opened, mine, trouble)
+            except Exception as error:
+                _failed(opened, mine, error)
+                raise
+        return Outcome(f"done: {mine.stage} visit {mine.visit}", tuple(bells))
+
+
+def _run(opened: Database, mine: Claim, answering: Answering) -> list[Bell]:
+    """Dispatch to the stage; spelled out so that the type checker sees each wiring."""
+    match mine.stage:
+        case Stage.DETECT:
+            return Wired(load_detect, detect, save_detect).run(opened, mine, answering)
+        case Stage.MUTATE:
+            return Wired(load_mutate, mutate, save_mutate).run(opened, mine, answering)
+        case Stage.JUDGE:
+            return Wired(load_judge, judge, save_judge).run(opened, mine, answering)
+        case Stage.DEDUPE:
+            return Wired(load_dedupe, dedupe, save_dedupe).run(opened, mine, answering)
+        case Stage.BANDIT:
+            return Wired(load_bandit, bandit, save_bandit).run(opened, mine, answering)
+        case Stage.PROMOTE:
+            return Wired(load_promote, promote, save_promote).run(opened, mine, answering)
+
+
+def _stepped_aside(opened: Database, mine: Claim, aside: StepAside) -> Outcome:
+    """Give the step back: the slice is over, the user works, or something urgent waits."""
+    with suppress(Fenced), opened.write() as session:
+        at = now()
+        if aside.waited_s or aside.preempted:
+            session.add(
+                GateEventRow(
+                    run_id=mine.run, step_id=mine.step, reason=aside.reason, detail=aside.detail, at=at,
+                    waited_s=aside.waited_s, preempted=aside.preempted,
+                )
+            )  # fmt: skip
+        bell = steps.release(session, mine, at, waiting_for=aside.detail)
+        return Outcome(f"made room: {aside.reason}", (bell,))
+    return Outcome("taken over by a newer attempt")
+
+
+def _unreachable(opened: Database, mine: Claim, trouble: Unreachable) -> Outcome:
+    """Wait for a server or a model that is not there; this is no failure of the step."""
+    words = f"{trouble.what} {trouble.hint}".strip() if isinstance(trouble, ModelMissing) else trouble.what
+    with suppress(Fenced), opened.write() as session:
+        due = now() + timedelta(seconds=mine.rules.settings.work.unreachable_retry_s)
+        steps.release(session, mine, now(), waiting_for=words, due=due)
+    return Outcome("waiting: a server or a model is missing")
+
+
+def _failed(opened: Database, mine: Claim, error: Exception) -> None:
+    with suppress(Fenced), opened.write() as session:
+        steps.fail(session, mine, f"{type(error).__name__}: {error}", now())

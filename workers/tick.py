@@ -1,0 +1,113 @@
+"""`evoctl tick`: a small process beside the worker that repairs, wakes timers, and watches while nobody works."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from datetime import timedelta
+
+from models import checks, feedback, journal
+from pipeline.errors import EvolutionError
+from pipeline.rules import Rules
+from workers.clock import now
+from workers.home import Home
+from workers.host_config import HostConfig, load_host_config, read_template
+from workers.llm.gate import Gate
+from workers.queues import Bells
+from workers.relay import Seen, reconcile
+from workers.sessions import Database, database
+
+log = logging.getLogger("evolution.tick")
+
+CONFIG_EVERY = 20  # ticks between looks at the configuration and the drift timers
+KEEP_REPLIES_D = 14  # days after a run's end for which its reply texts are kept
+
+
+class Tick:
+    """One reconciler: keeps its database and its Redis connection open, and reads the configuration when it changes.
+
+    Args:
+        home: where things are.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._seen = Seen()
+        self._complaint = ""
+        self._count = 0
+        self._config: HostConfig | None = None
+        self._stamp: tuple[int, int] | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Reconcile until *stop*; trouble is logged once, and tried again."""
+        while not stop.is_set():
+            try:
+                with database(self._home) as opened, contextlib.closing(Bells(self._home.redis_url)) as bells:
+                    while not stop.is_set():
+                        self.once(opened, bells)
+                        self._complaint = ""
+                        stop.wait(self._pause_s)
+            except EvolutionError as trouble:
+                self._complain(trouble)
+                stop.wait(self._pause_s)
+
+    def once(self, opened: Database, bells: Bells) -> None:
+        """Do one round.
+
+        Raises:
+            EvolutionError: Redis, the database or the configuration cannot be used.
+        """
+        config = self._fresh_config()
+        if self._count % CONFIG_EVERY == 0:
+            _timers(opened, config)
+        self._count += 1
+        _watch(self._home, config)
+        reconcile(self._home, opened, bells, self._seen)
+
+    @property
+    def _pause_s(self) -> float:
+        return self._config.settings.work.tick_s if self._config else 0.5
+
+    def _fresh_config(self) -> HostConfig:
+        found = self._home.config.stat() if self._home.config.exists() else None
+        stamp = (found.st_mtime_ns, found.st_ino) if found else None
+        if self._config is None or stamp != self._stamp:
+            self._config, self._stamp = load_host_config(self._home.config), stamp
+        return self._config
+
+    def _complain(self, trouble: EvolutionError) -> None:
+        if str(trouble) != self._complaint:  # once, not twice a second
+            log.warning("tick.trouble %s", trouble)
+        self._complaint = str(trouble)
+
+
+def run(home: Home) -> None:
+    """Reconcile until SIGTERM or SIGINT."""
+    Tick(home).run(_stop_on_signal())
+
+
+def _timers(opened: Database, config: HostConfig) -> None:
+    """Start the drift checks that are due, let silence count as ok, and drop old reply texts."""
+    at = now()
+    for spec in config.skills.values():
+        rules = Rules(settings=config.settings, skill=spec)
+        with opened.write() as session:
+            feedback.mature(session, rules, at)
+            checks.start_due(session, rules, read_template(config.path, spec.template), at)
+    with opened.write() as session:
+        journal.prune(session, at - timedelta(days=KEEP_REPLIES_D))
+
+
+def _watch(home: Home, config: HostConfig) -> None:
+    """Look at the user's model, so that a job knows since when it has been quiet."""
+    models = config.settings.models
+    Gate(home.root, config.settings.gate, config.settings.foreground.model, models.ollama_url).reading(0.0)
+
+
+def _stop_on_signal() -> threading.Event:
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    return done

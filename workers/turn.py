@@ -1,0 +1,72 @@
+"""A job's turn: wait where waiting is cheap, take the lock, then load what is heavy and work.
+
+Everything here is light (standard library, rq and redis, which the worker has loaded anyway), so a job that must wait
+does so in some 20 MiB. Nothing is lost by ending without having worked: the step stays ready and is rung again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from pipeline.domain import Stage
+from pipeline.errors import Unreachable
+from pipeline.settings import GateSettings, from_data
+from workers import queues
+from workers.home import Home, find_home
+from workers.lock import Lock
+
+LOCK = "evolution.lock"
+LOCK_WAIT_S = 20.0  # a second worker's job waits this long for the first one's, then makes room
+OTHER_JOB = "another evolution job is running"
+
+
+def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None) -> str:
+    """Work on one step, alone on this machine; return what came of it in words without any text of others."""
+    place = (home or find_home()).ensure()
+    hold = queues.current_meta().get("hold")
+    held_back = _wait_quietly(place, hold) if hold else False
+    lock = Lock(place.locks / LOCK)
+    if not lock.take(LOCK_WAIT_S, on_wait=lambda: queues.note_waiting(OTHER_JOB)):
+        return OTHER_JOB
+    queues.note_waiting("")
+    bells = queues.Bells(place.redis_url)
+    try:
+        with lock:
+            from workers.stage import work  # noqa: PLC0415 - heavy: only once it is our turn
+
+            outcome = work(place, stage, step_id, attempt, waited=held_back)
+        from workers.relay import relay  # noqa: PLC0415 - loaded by then
+
+        with contextlib.suppress(Unreachable):  # the step table is the outbox; reconciliation rings later
+            relay(place, bells, outcome.bells)
+    finally:
+        bells.close()
+    return outcome.words
+
+
+def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
+    """Wait for the gate before loading anything heavy; True when it is still shut after the set time.
+
+    A decision or promotion that comes to the head of the queue ends the wait: the single worker must be free for it.
+    """
+    from workers.llm.gate import Gate  # noqa: PLC0415 - only jobs that were told to wait need it
+
+    settings = from_data(GateSettings, hold["settings"])
+    gate = Gate(home.root, settings, hold["tag"], hold["url"])
+    bells = queues.Bells(home.redis_url)
+    end = time.monotonic() + settings.wait_s
+    try:
+        while not (reading := gate.reading(hold["quiet_s"])).open:
+            queues.note_waiting(reading.detail)
+            if time.monotonic() >= end or _urgent(bells.next_job()):
+                return True
+            time.sleep(settings.poll_s)
+    finally:
+        bells.close()
+    return False
+
+
+def _urgent(job_id: str) -> bool:
+    return any(f"-{stage}-" in job_id for stage in (Stage.DETECT, Stage.PROMOTE))
