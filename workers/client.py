@@ -30,7 +30,7 @@ from pipeline.settings import Settings
 from pipeline.skills import parse_template
 from workers.clock import now
 from workers.home import Home
-from workers.host_config import HostConfig, load_host_config, read_template
+from workers.host_config import HostConfig, file_stamp, load_host_config, read_template
 from workers.queues import Bells
 from workers.relay import relay
 from workers.sessions import Database, database
@@ -86,6 +86,7 @@ class Evolution:
         self._stack = contextlib.ExitStack()
         self._database: Database | None = None
         self._config: HostConfig | None = None
+        self._stamp: tuple[int, int, int] | None = None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -111,13 +112,14 @@ class Evolution:
 
     @property
     def config(self) -> HostConfig:
-        """The host's configuration, read once.
+        """The host's configuration as it is now: read again whenever the file changed.
 
         Raises:
             ConfigError: it cannot be used.
         """
-        if self._config is None:
-            self._config = load_host_config(self.home.config)
+        stamp = file_stamp(self.home.config)
+        if self._config is None or stamp != self._stamp:
+            self._config, self._stamp = load_host_config(self.home.config), stamp
         return self._config
 
     def rules(self, skill: str, settings: Settings | None = None) -> Rules:

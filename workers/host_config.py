@@ -21,7 +21,7 @@ from workers.host_skills import NEAR_MISS, read_skills
 from workers.host_templates import read_template
 from workers.yaml_tree import MAX_BYTES, decode, parse, plain, read_bytes
 
-__all__ = ["HostConfig", "load_host_config", "publish", "read_template"]
+__all__ = ["HostConfig", "file_stamp", "load_host_config", "publish", "read_template"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +84,12 @@ def load_host_config(path: Path) -> HostConfig:
     settings = read_settings(document, sections.get(SECTION), lines)
     skills, passed_over = read_skills(document, sections.get("skills"), path, lines)
     return HostConfig(path, settings, MappingProxyType(skills), passed_over, MappingProxyType(lines))
+
+
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Tell one state of a file from another without reading it: time of change, inode, size; None when it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

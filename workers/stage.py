@@ -1,5 +1,6 @@
 """The one engine of all stages: read a case, drive the flow, write the decision and the hand-off, ring the next bell."""
 
+# ruff: noqa: PLC0415 - a promotion loads none of the numerics that a search needs
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,27 +13,16 @@ from sqlalchemy.orm import Session
 
 from models import steps
 from models.runs import Bell
-from models.stages.bandit import load_bandit, save_bandit
-from models.stages.dedupe import load_dedupe, save_dedupe
-from models.stages.detect import load_detect, save_detect
-from models.stages.judge import load_judge, save_judge
-from models.stages.mutate import load_mutate, save_mutate
-from models.stages.promote import load_promote, save_promote
 from models.steps import Claim, Fenced
 from models.work_tables import GateEventRow
-from pipeline.bandit import bandit
-from pipeline.dedupe import dedupe
-from pipeline.detect import detect
 from pipeline.domain import Next, Stage
 from pipeline.errors import ModelMissing, Unreachable
 from pipeline.flow import Flow, drive
-from pipeline.judge import judge
-from pipeline.mutate import mutate
-from pipeline.promote import promote
-from workers.answer import Answering, StepAside
+from workers.answer import Answering
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database, database
+from workers.stepping import StepAside
 
 
 class Decision(Protocol):
@@ -114,19 +104,37 @@ def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool =
 
 
 def _run(opened: Database, mine: Claim, answering: Answering) -> list[Bell]:
-    """Dispatch to the stage; spelled out so that the type checker sees each wiring."""
+    """Dispatch to the stage: spelled out so that the type checker sees each wiring, imported one by one for speed."""
     match mine.stage:
         case Stage.DETECT:
+            from models.stages.detect import load_detect, save_detect
+            from pipeline.detect import detect
+
             return Wired(load_detect, detect, save_detect).run(opened, mine, answering)
         case Stage.MUTATE:
+            from models.stages.mutate import load_mutate, save_mutate
+            from pipeline.mutate import mutate
+
             return Wired(load_mutate, mutate, save_mutate).run(opened, mine, answering)
         case Stage.JUDGE:
+            from models.stages.judge import load_judge, save_judge
+            from pipeline.judge import judge
+
             return Wired(load_judge, judge, save_judge).run(opened, mine, answering)
         case Stage.DEDUPE:
+            from models.stages.dedupe import load_dedupe, save_dedupe
+            from pipeline.dedupe import dedupe
+
             return Wired(load_dedupe, dedupe, save_dedupe).run(opened, mine, answering)
         case Stage.BANDIT:
+            from models.stages.bandit import load_bandit, save_bandit
+            from pipeline.bandit import bandit
+
             return Wired(load_bandit, bandit, save_bandit).run(opened, mine, answering)
         case Stage.PROMOTE:
+            from models.stages.promote import load_promote, save_promote
+            from pipeline.promote import promote
+
             return Wired(load_promote, promote, save_promote).run(opened, mine, answering)
 
 

@@ -12,8 +12,8 @@ from models import checks, feedback, journal
 from pipeline.errors import EvolutionError
 from pipeline.rules import Rules
 from workers.clock import now
-from workers.home import Home
-from workers.host_config import HostConfig, load_host_config, read_template
+from workers.home import Home, find_home
+from workers.host_config import HostConfig, file_stamp, load_host_config, read_template
 from workers.llm.gate import Gate
 from workers.queues import Bells
 from workers.relay import Seen, reconcile
@@ -38,7 +38,7 @@ class Tick:
         self._complaint = ""
         self._count = 0
         self._config: HostConfig | None = None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until *stop*; trouble is logged once, and tried again."""
@@ -71,8 +71,7 @@ class Tick:
         return self._config.settings.work.tick_s if self._config else 0.5
 
     def _fresh_config(self) -> HostConfig:
-        found = self._home.config.stat() if self._home.config.exists() else None
-        stamp = (found.st_mtime_ns, found.st_ino) if found else None
+        stamp = file_stamp(self._home.config)
         if self._config is None or stamp != self._stamp:
             self._config, self._stamp = load_host_config(self._home.config), stamp
         return self._config
@@ -111,3 +110,8 @@ def _stop_on_signal() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     return done
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
+    run(find_home())

@@ -355,19 +355,22 @@ def test_an_exception_from_a_signal_closes_the_connection(
         raise Stop
 
     def kick() -> None:
+        while not script.bodies("/api/generate"):
+            time.sleep(0.002)
+        time.sleep(0.02)
         sent.append(time.monotonic())
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     client.resolve(OWN)
     old = signal.signal(signal.SIGUSR1, boom)
-    timer = threading.Timer(0.1, kick)
-    timer.start()
+    thread = threading.Thread(target=kick)
+    thread.start()
     try:
         with pytest.raises(Stop):
             write(client)
     finally:
         signal.signal(signal.SIGUSR1, old)
-        timer.join()
+        thread.join()
 
     end_s = time.monotonic() + 5.0
     while not script.gone and time.monotonic() < end_s:

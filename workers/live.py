@@ -1,0 +1,187 @@
+"""Live model calls of one job: slice(host lock(retry(gate(client))))."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import platformdirs
+
+from models import journal, steps
+from models.steps import Claim
+from models.work_tables import GateEventRow
+from pipeline.domain import Role, Stage
+from pipeline.flow import Embed, Generate, Reply, Request
+from workers import queues
+from workers.clock import now
+from workers.home import APP, Home
+from workers.llm.gate import Gate, GateReading
+from workers.llm.ollama import OllamaClient
+from workers.llm.preempt import Preempted, preemptible
+from workers.llm.retry import retrying
+from workers.llm.route import OllamaAnswerer
+from workers.llm.tags import ServerFacts
+from workers.lock import Lock
+from workers.sessions import Database
+from workers.stepping import StepAside
+
+URGENT_LOOK_S = 0.25  # how often a search looks whether a decision waits for the worker
+HOST_LOCK_WAIT_S = 1.0
+ROLES: dict[Stage, tuple[Role, ...]] = {
+    Stage.DETECT: (),
+    Stage.MUTATE: (Role.GENERATOR, Role.TASK),
+    Stage.JUDGE: (Role.JUDGE,),
+    Stage.DEDUPE: (Role.EMBEDDER,),
+    Stage.BANDIT: (Role.TASK,),
+    Stage.PROMOTE: (),
+}
+
+
+class LiveModels:
+    """Asks models under one claim, when the user is quiet and nobody else needs the worker.
+
+    Args:
+        home: where things are.
+        opened: the database.
+        mine: the claim.
+        waited: the job waited for the gate before; a shut gate ends it at once.
+        begun: the run has made calls before; a run that nobody asked for begins only after a long quiet.
+    """
+
+    def __init__(self, home: Home, opened: Database, mine: Claim, *, waited: bool, begun: bool) -> None:
+        settings = mine.rules.settings
+        self._opened, self._mine = opened, mine
+        self._client = OllamaClient(
+            settings.models.ollama_url, connect_s=settings.models.connect_s, read_s=settings.models.read_s
+        )
+        self._models = OllamaAnswerer(self._client, mine.rules)
+        self._gate = Gate(home.root, settings.gate, settings.foreground.model, settings.models.ollama_url)
+        self._gated = retrying(self._ask_when_quiet)
+        self._host = Lock(_host_lock(settings.models.ollama_url))
+        self._host_held = False
+        self._patience_s = 0.0 if waited else settings.gate.wait_s
+        self._begun = begun or mine.trigger == "person"
+        self._server: ServerFacts | None = None
+        self._slice_s = 0.0
+        self._looked = 0.0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the server is the simulator."""
+        return self._server is not None and self._server.simulated
+
+    def tag_of(self, request: Request) -> str:
+        """Return the tag that answers *request*."""
+        return self._models.tag_of(request) or ""
+
+    def served_by(self, request: Generate | Embed) -> str:
+        """Name tag, digest and server version, so that another model's reply is never taken for this one's.
+
+        Raises:
+            ModelMissing: a model of this stage is not installed.
+            Unreachable: the server does not answer.
+        """
+        if self._server is None:
+            server = self._client.facts()
+            self._client.require(self._mine.rules.tag(role) for role in ROLES[self._mine.stage])
+            self._server = server
+        tag = self.tag_of(request)
+        return f"{tag} {self._client.digest(tag)} {self._server.version}"
+
+    def ask(self, request: Generate | Embed) -> Reply:
+        """Make one call.
+
+        Raises:
+            StepAside: the job must make room.
+            Unreachable: the server does not answer.
+        """
+        self._make_room()
+        self._take_host()
+        started = time.monotonic()
+        reply = self._gated(request)
+        self._slice_s += time.monotonic() - started
+        self._begun = True
+        return reply
+
+    def close(self) -> None:
+        """Close connections and let the server's lock go."""
+        self._client.close()
+        self._host.release()
+
+    def _make_room(self) -> None:
+        """End the job when its slice is over or something that needs no model waits for the worker."""
+        if self._slice_s >= self._mine.rules.settings.work.slice_s:
+            raise StepAside("slice", "")
+        if time.monotonic() - self._looked >= URGENT_LOOK_S:
+            self._looked = time.monotonic()
+            with self._opened.read() as session:
+                if steps.urgent_ready(session, now()):
+                    raise StepAside("urgent", "")
+
+    def _ask_when_quiet(self, request: Request) -> Reply:
+        """Wait for the gate, then ask the model; give the call up as soon as the user comes."""
+        assert isinstance(request, Generate | Embed)
+        self._wait_for_gate()
+        tag, started = self.tag_of(request), time.monotonic()
+        try:
+            with preemptible(self._gate, tag):
+                return self._models(request)
+        except Preempted as came:
+            self._cut_off(request, tag, time.monotonic() - started)
+            raise StepAside(came.reason, "the user's model is in use", preempted=True) from None
+
+    def _wait_for_gate(self) -> None:
+        started = time.monotonic()
+        shut = reading = self._gate.reading(self._quiet_s)
+        if reading.open:
+            return
+        while not reading.open:
+            queues.note_waiting(reading.detail)
+            waited = time.monotonic() - started
+            if waited >= self._patience_s:
+                raise StepAside(reading.reason, reading.detail, waited_s=waited)
+            time.sleep(self._mine.rules.settings.gate.poll_s)
+            self._make_room()
+            shut, reading = reading, self._gate.reading(self._quiet_s)
+        queues.note_waiting("")
+        self._note_wait(shut, time.monotonic() - started)
+
+    @property
+    def _quiet_s(self) -> float:
+        """Quiet time wanted: long before a search that nobody asked for begins, short otherwise."""
+        gate = self._mine.rules.settings.gate
+        return gate.resume_idle_s if self._begun else max(gate.resume_idle_s, gate.start_idle_min * 60)
+
+    def _note_wait(self, shut: GateReading, waited_s: float) -> None:
+        with self._opened.write() as session:
+            steps.fence(session, self._mine)
+            session.add(
+                GateEventRow(
+                    run_id=self._mine.run, step_id=self._mine.step, reason=shut.reason, detail=shut.detail, at=now(),
+                    waited_s=waited_s,
+                )
+            )  # fmt: skip
+
+    def _cut_off(self, request: Generate | Embed, tag: str, took_s: float) -> None:
+        """Enter the lost call in the ledger and make room in memory, unless the model is the user's own."""
+        role = request.role.value if isinstance(request, Generate) else "embedder"
+        with self._opened.write() as session:
+            journal.record_cancelled(session, self._mine, role=role, tag=tag, duration_s=took_s, now=now())
+        if not self._models.is_foreground(tag):
+            self._client.unload(tag)
+
+    def _take_host(self) -> None:
+        """Hold the Ollama server's lock from the first live call on: other homes on this machine may use it too."""
+        if self._host_held:
+            return
+        if not self._host.take(HOST_LOCK_WAIT_S):
+            raise StepAside("other-home", "another evolution uses this Ollama server", waited_s=HOST_LOCK_WAIT_S)
+        self._host_held = True
+
+
+def _host_lock(url: str) -> Path:
+    """Name the lock of an Ollama server: shared by all homes of this user."""
+    folder = platformdirs.user_cache_path(APP) / "ollama"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"

@@ -1,0 +1,17 @@
+"""How a job ends without having finished its step, and without that being a failure."""
+
+from __future__ import annotations
+
+
+class StepAside(Exception):
+    """The job must end here; the step stays ready and is rung again.
+
+    Attributes:
+        reason: one stable word; `detail`: the same for people.
+        waited_s: how long the gate was waited for.
+        preempted: a running call was cut off.
+    """
+
+    def __init__(self, reason: str, detail: str, *, waited_s: float = 0.0, preempted: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.waited_s, self.preempted = reason, detail, waited_s, preempted
