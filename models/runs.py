@@ -39,7 +39,7 @@ class Bell:
 
     @property
     def front(self) -> bool:
-        """Whether the job goes to the head of the queue: decisions and ballots do, unless they wait for a quiet time."""
+        """Whether the job goes to the head of the queue: decisions do, and ballots unless they have just made room."""
         return self.stage in URGENT or (self.stage in FRONT and not self.waiting_for)
 
 

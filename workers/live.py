@@ -112,12 +112,12 @@ class LiveModels:
     def _make_room(self) -> None:
         """End the job when its slice is over or something that needs no model waits for the worker."""
         if self._slice_s >= self._mine.rules.settings.work.slice_s:
-            raise StepAside("slice", "")
+            raise StepAside("slice", "its slice is over")
         if time.monotonic() - self._looked >= URGENT_LOOK_S:
             self._looked = time.monotonic()
             with self._opened.read() as session:
                 if steps.urgent_ready(session, now()):
-                    raise StepAside("urgent", "")
+                    raise StepAside("urgent", "a decision goes first")
 
     def _ask_when_quiet(self, request: Request) -> Reply:
         """Wait for the gate, then ask the model; give the call up as soon as the user comes."""

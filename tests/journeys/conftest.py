@@ -52,10 +52,12 @@ class Journey:
         self.evolution.feedback(SKILL, self.host.run(template, self.pairs, version=1))
 
     def steps(self) -> list[StepRow]:
+        """Return all steps, oldest first."""
         with self.evolution.database.read() as session:
             return list(session.scalars(select(StepRow).order_by(StepRow.id)))
 
     def run(self, number: int = 1) -> RunRow:
+        """Return one run."""
         with self.evolution.database.read() as session:
             return session.get_one(RunRow, number)
 
@@ -95,11 +97,13 @@ class Journey:
         return Counter(str(entry["sha256"]) for entry in self.requests())
 
     def describe(self) -> str:
+        """Say where every step stands."""
         return "; ".join(f"{s.stage}-{s.visit}-a{s.attempt} {s.state} {s.waiting_for} {s.error}" for s in self.steps())
 
     # --- what can be killed -----------------------------------------------------------------------------------------
 
     def worker(self) -> psutil.Process:
+        """Return the RQ worker's process."""
         child = next(p.child for p in self.scene.workers.processes if p.name == "worker")
         assert child is not None
         return psutil.Process(child.pid)
@@ -139,12 +143,14 @@ class Journey:
 @contextmanager
 def journey(folder: Path, *, seed: int = 7, speed: int = 0, settings: str = SETTINGS) -> Iterator[Journey]:
     """Run a pipeline in *folder*."""
-    with scene(folder, real=False, seed=seed, settings=settings, speed=speed) as running:
-        with Evolution(running.home) as evolution:
-            rules, pairs = evolution.rules(SKILL), load_pairs()
-            host = Host(running.url, rules, seed)
-            yield Journey(running, evolution, pairs, host, Voter(rules, pairs, seed))
-            host.close()
+    with (
+        scene(folder, real=False, seed=seed, settings=settings, speed=speed) as running,
+        Evolution(running.home) as evolution,
+    ):
+        rules, pairs = evolution.rules(SKILL), load_pairs()
+        host = Host(running.url, rules, seed)
+        yield Journey(running, evolution, pairs, host, Voter(rules, pairs, seed))
+        host.close()
 
 
 @pytest.fixture(name="start_journey")
