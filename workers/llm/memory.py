@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class MemoryFile:
 
     def _write(self, memory: Memory) -> None:
         fresh = self._path.with_name(f"{MEMORY}.new")
-        fresh.write_text(json.dumps(asdict(memory)), encoding="utf-8")
+        fresh.write_text(json.dumps(memory, default=_plain), encoding="utf-8")
         fresh.replace(self._path)
 
 
@@ -121,6 +121,11 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Turn one of our own values into JSON data; `asdict` copies what it need not, and this file is written often."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _from_data(data: dict[str, Any]) -> Memory:
