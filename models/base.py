@@ -52,12 +52,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 def make_engine(url: str) -> Engine:
     """Open a database.
 
-    SQLite gets WAL, full synchronisation, foreign keys and an immediate write lock for every transaction begun through
+    Errors name no parameters: those hold prompts and people's data. SQLite gets WAL, full synchronisation, foreign keys and an immediate write lock for every transaction begun through
     `sessions` (a deferred one could fail half way); PostgreSQL gets a ping before use, since it may have been restarted.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+        return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, hide_parameters=True)
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    )
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

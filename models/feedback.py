@@ -121,7 +121,7 @@ def undo(session: Session, skill: str) -> tuple[str, int]:
 def mature(session: Session, rules: Rules, now: datetime) -> int:
     """Let an output that nobody complained of count as an implicit ok after the set time. Returns how many."""
     triggers = rules.settings.triggers
-    if not triggers.implicit_ok:
+    if not triggers.implicit_ok or LabelSource.IMPLICIT not in rules.skill.labels:
         return 0
     before = now - timedelta(hours=triggers.implicit_ok_h)
     return len(
@@ -168,7 +168,7 @@ def _judge(row: SampleRow, rules: Rules, label: Label | None) -> None:
     row.lost = ",".join(scored.lost) if scored else ""
     if label is not None:
         row.label, row.label_source = label, LabelSource.PERSON
-    elif scored is not None and row.label_source != LabelSource.PERSON:
+    elif scored is not None and row.label_source != LabelSource.PERSON and LabelSource.SCORER in rules.skill.labels:
         row.label, row.label_source = (Label.OK if is_correct(rules.skill, scored) else Label.BAD), LabelSource.SCORER
 
 

@@ -19,11 +19,11 @@ import psutil
 
 from pipeline.errors import Unreachable
 
-BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # wait before the n-th restart in a row
-STEADY_S = 10.0  # a process that lived this long is not failing in a row
+BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # wait before the n-th restart in a row
+STEADY_S = 3.0  # a process that lived this long is not failing in a row
 STOP_S = 8.0  # after SIGTERM, before SIGKILL
 POLL_S = 0.1
-PING_S = 0.5  # how often the worker's Redis is looked at
+PING_S = 0.3  # how often the worker's Redis is looked at
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Supervisor:
         self.processes = list(processes)
         self.done = threading.Event()
         self._lock = threading.Lock()
-        self._redis_up: dict[str, bool] = {}
+        self._redis_run: dict[str, str] = {}
         self._pinged = 0.0
 
     def __enter__(self) -> Self:
@@ -133,9 +133,9 @@ class Supervisor:
     def _greet_returning_redis(self) -> None:
         """Restart idle workers whose Redis came back: they would sleep through their own back-off."""
         for url in {process.needs_redis for process in self.processes if process.needs_redis}:
-            up, was_up = answers(url), self._redis_up.get(url, True)
-            self._redis_up[url] = up
-            if up and not was_up:
+            run = redis_run(url)
+            before, self._redis_run[url] = self._redis_run.get(url, run), run
+            if run and run != before:
                 for process in self.processes:
                     if (
                         process.needs_redis == url
@@ -148,18 +148,22 @@ class Supervisor:
                         process.child, process.failures, process.not_before = None, 0, 0.0
 
 
-def answers(url: str) -> bool:
-    """Tell whether Redis answers at *url*."""
+def redis_run(url: str) -> str:
+    """Return the name that the Redis at *url* gave its present life, empty when it does not answer."""
     from workers.queues import Bells  # noqa: PLC0415 - redis is loaded only where it is asked
 
     bells = Bells(url)
     try:
-        bells.ping()
+        return bells.run_id()
     except Unreachable:
-        return False
+        return ""
     finally:
         bells.close()
-    return True
+
+
+def answers(url: str) -> bool:
+    """Tell whether Redis answers at *url*."""
+    return bool(redis_run(url))
 
 
 def run_one(command: Sequence[str], redis_url: str) -> int:

@@ -80,7 +80,7 @@ class BanditCase:
     """The test and what may be put to the vote.
 
     Attributes:
-        tasks: inputs not yet balloted, oldest first, none of them used in the search.
+        tasks: inputs not yet balloted, new ones before those of the history, none of them used in the search.
         open_ballots: ballots that wait for a vote.
         report_items: samples nothing was selected on; every arm is run on them once, on the first visit.
         reported: that has been done.

@@ -9,7 +9,7 @@ from pipeline.algorithms.differences import normalise
 from pipeline.algorithms.streams import seed32, stream
 from pipeline.algorithms.text_signals import gibberish
 from pipeline.domain import MutationType, Role
-from pipeline.flow import Failed, Flow, Generate, Sampling, generate
+from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, generate
 from pipeline.meta_prompt import Failure, Success, read_instruction, suspicions
 from pipeline.phrasebook import THINKING_STYLES
 from pipeline.population import Draft, Member, MutationPrompt
@@ -186,6 +186,8 @@ def _draft(ask: _Ask) -> Flow[Draft]:
         reply = yield from generate(_request(ask.rules, ask.prompt, seed, attempt, copied=refused == "copy"))
         if isinstance(reply, Failed):
             refused = f"no answer: {reply.kind}"
+            if reply.kind is FailureKind.BUDGET:
+                return Draft(instruction="", kind=ask.kind, reasoning=ask.reasoning, refused=refused, spent_out=True)
             continue
         instruction = read_instruction(
             reply.text, cut_off=reply.done_reason == "length", max_words=search.max_instruction_words

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.algorithms.differences import hard_difference, normalise
-from pipeline.algorithms.similarity import cosine_matrix, most_diverse
+from pipeline.algorithms.similarity import Floats, cosine_matrix, most_diverse
 from pipeline.domain import Ending, Fate, Next, Stage, VariantId
 from pipeline.flow import Embed, Failed, Flow, embed
 from pipeline.rules import Rules
@@ -88,7 +88,7 @@ def dedupe(case: DedupeCase) -> Flow[DedupeDecision]:
             fates.append(Sorted(variant=contender.variant, fate=Fate.REDUNDANT, reason=twin))
         else:
             kept.append(i)
-    chosen = _choose(case, kept, None if cosines is None else [len(known) + i for i in kept], cosines)
+    chosen = _choose(case, kept, None if cosines is None else cosines[len(known) :, len(known) :])
     fates += [
         Sorted(
             variant=case.contenders[i].variant,
@@ -123,12 +123,10 @@ def _twin(rules: Rules, text: str, others: list[tuple[str, str]], cosines: list[
     return ""
 
 
-def _choose(case: DedupeCase, kept: list[int], rows: list[int] | None, cosines: object) -> tuple[int, ...]:
-    """Keep at most `variants`: the fittest always, the others for distance."""
+def _choose(case: DedupeCase, kept: list[int], cosines: Floats | None) -> tuple[int, ...]:
+    """Keep at most `variants`: the fittest always, the others for distance from it and from one another."""
     wanted = case.rules.settings.search.variants
-    if len(kept) <= wanted or rows is None:
+    if len(kept) <= wanted or cosines is None:
         return tuple(kept[:wanted])
-    matrix = cosines if cosines is not None else None
-    assert matrix is not None
-    distance = [[1.0 - float(matrix[a, b]) for b in rows] for a in rows]  # type: ignore[index]  # a numpy matrix
-    return tuple(sorted(kept[i] for i in most_diverse(distance, wanted, fixed=(0,))))
+    distance = 1.0 - cosines[kept][:, kept]
+    return tuple(kept[i] for i in (0, *most_diverse(distance, wanted - 1, fixed=(0,))))

@@ -11,19 +11,27 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 MAX_REPLY = 20_000  # characters of a reply that are looked at
 MAX_EXAMPLE = 400  # characters of one failure or success shown to the generator
 MAX_FAILURES, MAX_SUCCESSES = 20, 10  # shown at most (seed documents)
 
-_MARKS = re.compile(r"<<<[A-Z]{2,12}|[A-Z]{2,12}>>>|<\|[^|>\n]{0,40}\|>")
+_MARKS = re.compile(
+    r"<<<[A-Z]{2,12}|[A-Z]{2,12}>>>|<\|(?:im_start|start_header_id)\|>(?:system|user|assistant)?|<\|[^|>\n]{0,40}\|>|"
+    r"\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>(?:user|model)?"
+)
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 _FENCED = re.compile(r"<<<PROMPT\s*\n(.*?)(?:\n\s*PROMPT>>>|\Z)", re.DOTALL)
 _CODE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)(?:\n```|\Z)", re.DOTALL)
+_JSON = re.compile(r'\{\s*"((?:new_)?(?:prompt|instruction))"\s*:\s*"')
+_KEYS = ("prompt", "instruction", "new_prompt", "new_instruction", "text")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s\"'\u201d)]|$)")
 _ITEM = re.compile(r"^\s*(?:\d{1,3}[.)]|[-*\u2022])\s+(?=\S)")
 _LEAD = re.compile(
-    r"^\s*(?:sure|certainly|of course|okay|ok|here(?:'s| is| are)|the (?:new|improved|revised|rewritten)|"
-    r"(?:new|improved|revised|rewritten) (?:prompt|instruction)|instruction mutant|prompt|instruction)\b[^\n]{0,120}?:\s*",
+    r"^\s*(?:#{1,4}\s*)?(?:(?:sure|certainly|of course|okay|ok|here(?:'s| is| are)|the (?:new|improved|revised|rewritten)|"
+    r"(?:new|improved|revised|rewritten) (?:prompt|instruction))\b[^\n]{0,120}?|instruction mutant|prompt|instruction):\s*",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
@@ -40,6 +48,7 @@ _SUSPECT = (
     ("placeholder", re.compile(r"\{\{|\}\}")),
     ("blob", re.compile(r"[A-Za-z0-9+/=]{60,}")),
 )
+_MOST_BRACKETS = 200  # places in a reply at which JSON may begin
 _COPIED_WORDS = 5  # a run of this many words shared with a shown example is copied training text (GEPA #261)
 
 
@@ -69,15 +78,16 @@ def fenced(name: str, text: str) -> str:
     r"""Put *text* between the marks `<<<NAME` and `NAME>>>` on lines of their own.
 
     >>> fenced("PROMPT", "a PROMPT>>> b")
-    '<<<PROMPT\na  b\nPROMPT>>>'
+    '<<<PROMPT\na   b\nPROMPT>>>'
     """
     return f"<<<{name}\n{plain(text)}\n{name}>>>"
 
 
 def plain(text: str) -> str:
     """Take out fence marks, role markers, control characters and invisible ones; keep letters, spaces and line ends."""
-    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
-    return _MARKS.sub("", kept)
+    return _MARKS.sub(
+        " ", plain_keep_marks(text)
+    )  # a space, so that what stood on both sides does not join to a new mark
 
 
 def clip(text: str, limit: int = MAX_EXAMPLE) -> str:
@@ -135,7 +145,8 @@ def read_instruction(text: str, *, cut_off: bool, max_words: int) -> str:
 
 
 def plain_keep_marks(text: str) -> str:
-    """Drop control and invisible characters only."""
+    """Drop control and invisible characters only; a tab becomes a space."""
+    text = _ESCAPE.sub("", text).replace("\t", " ")
     return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
 
 
@@ -161,7 +172,7 @@ def lenient_json(text: str) -> Any:
     """
     text = text[:MAX_REPLY]
     decoder = json.JSONDecoder()
-    for match in re.finditer(r"[\[{]", text):
+    for match in islice(re.finditer(r"[\[{]", text), _MOST_BRACKETS):
         try:
             return decoder.raw_decode(text, match.start())[0]
         except (ValueError, RecursionError):
@@ -170,16 +181,20 @@ def lenient_json(text: str) -> Any:
 
 
 def _body(text: str) -> str:
+    """Unwrap fences, code blocks and JSON, in whatever order they stand in one another."""
     for pattern in (_FENCED, _CODE):
         match = pattern.search(text)
         if match and match.group(1).strip():
-            return match.group(1).strip("\n")
+            text = match.group(1)
+            break
     data = lenient_json(text) if text.lstrip().startswith("{") else None
-    if isinstance(data, dict):
-        for key in ("prompt", "instruction", "new_prompt", "new_instruction", "text"):
-            if isinstance(data.get(key), str):
-                return str(data[key])
-    return text.strip("\n")
+    found = [data[key] for key in _KEYS if isinstance(data.get(key), str)] if isinstance(data, dict) else []
+    start = _JSON.search(text)
+    if not found and start is not None:
+        inner = lenient_json(text[start.start() :])
+        cut_short = text[start.end() :].rstrip('"}` \n').replace('\\"', '"').replace("\\n", "\n")
+        found = [inner.get(start[1], "") if isinstance(inner, dict) else cut_short]
+    return str(found[0] if found else text).strip("\n")
 
 
 def _whole_sentences(text: str, *, cut_off: bool, max_words: int) -> str:
@@ -187,8 +202,8 @@ def _whole_sentences(text: str, *, cut_off: bool, max_words: int) -> str:
     if len(words) <= max_words and not cut_off:
         return text
     kept = " ".join(words[:max_words])
-    end = max(kept.rfind(mark) for mark in (". ", "! ", "? ", ".", "!", "?"))
-    return kept[: end + 1].strip() if end > 0 else kept
+    ends = [match.end() for match in _SENTENCE_END.finditer(kept)]
+    return kept[: ends[-1]].strip() if ends else kept
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:

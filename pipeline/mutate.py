@@ -80,16 +80,24 @@ class MutateDecision:
     due: datetime | None = None  # only a wait has a timer
 
 
+@dataclass(frozen=True, slots=True)
+class _Brood:
+    """What one generation made; `spent_out`: the budget ended before it was complete."""
+
+    children: list[Member]
+    prompts: list[MutationPrompt]
+    spent_out: bool = False
+
+
 def mutate(case: MutateCase) -> Flow[MutateDecision]:
     """Make or change the population once, then decide whether to go on."""
-    if case.generation == 0:
-        children, prompts = yield from _first_population(case)
-    else:
-        children, prompts = yield from _next_generation(case)
-    return _decide(case, children, prompts)
+    if not case.items:  # nothing to measure a prompt on: no call is worth its time
+        return _decide(case, _Brood([], []))
+    brood = yield from (_first_population(case) if case.generation == 0 else _next_generation(case))
+    return _decide(case, brood)
 
 
-def _first_population(case: MutateCase) -> Flow[tuple[list[Member], list[MutationPrompt]]]:
+def _first_population(case: MutateCase) -> Flow[_Brood]:
     """Evaluate the incumbent afresh, then fill the other slots from mutation prompts and thinking styles."""
     rng = stream(case.seed, "initialise")
     size = case.rules.settings.search.population
@@ -99,33 +107,28 @@ def _first_population(case: MutateCase) -> Flow[tuple[list[Member], list[Mutatio
     ]
     seed_draft = Draft(instruction=case.template.instruction, kind=MutationType.SEED, reasoning="the prompt in use")
     first = Member(ordinal=0, slot=0, generation=0, parent=None, second_parent=None, mutation=0, draft=seed_draft)
-    incumbent, _ = yield from _measured(case, first, None)
+    incumbent, spent_out = yield from _measured(case, first, None)
     children = [incumbent]
     for slot in range(1, size):
-        if _spent_out(case):
-            break
+        if spent_out or _spent_out(case):
+            return _Brood(children, prompts, spent_out=True)
         taken = tuple(child.draft.instruction for child in children)
         draft = yield from first_draft(
             case.rules, case.seed, slot, prompts[slot].text, case.template.instruction, case.failures, taken
         )
         member = Member(ordinal=slot, slot=slot, generation=0, parent=0, second_parent=None, mutation=slot, draft=draft)
         measured, spent_out = yield from _measured(case, member, incumbent)
-        if spent_out:
-            break
-        children.append(measured)
-    return children, prompts
+        if not spent_out:
+            children.append(measured)
+    return _Brood(children, prompts, spent_out)
 
 
-def _next_generation(case: MutateCase) -> Flow[tuple[list[Member], list[MutationPrompt]]]:
-    """Let every pair of members fight; the loser's slot gets the winner's child."""
-    rng = stream(case.seed, "tournament", case.generation)
-    order = [int(i) for i in rng.permutation(len(case.population))]
+def _next_generation(case: MutateCase) -> Flow[_Brood]:
+    """Put a mutated copy of each match's winner into the slot that it won."""
     children: list[Member] = []
     prompts: list[MutationPrompt] = []
     taken = tuple(member.draft.instruction for member in case.finished)
-    for left, right in zip(order[::2], order[1::2], strict=False):
-        one, other = sorted((case.population[left], case.population[right]), key=lambda member: member.slot)
-        winner, loser = (other, one) if other.fitness > one.fitness else (one, other)
+    for winner, slot in _matches(case):
         ordinal = case.next_ordinal + len(children)
         bred = yield from breed(
             rules=case.rules, seed=case.seed, ordinal=ordinal, generation=case.generation, winner=winner,
@@ -136,18 +139,37 @@ def _next_generation(case: MutateCase) -> Flow[tuple[list[Member], list[Mutation
         if bred.mutation_prompt is not None:
             prompts.append(bred.mutation_prompt)
         member = Member(
-            ordinal=ordinal, slot=loser.slot, generation=case.generation, parent=winner.ordinal,
+            ordinal=ordinal, slot=slot, generation=case.generation, parent=winner.ordinal,
             second_parent=bred.second_parent, mutation=bred.mutation, draft=bred.draft,
         )  # fmt: skip
         measured, spent_out = yield from _measured(case, member, winner)
         if spent_out:
-            break
+            return _Brood(children, prompts, spent_out=True)
         children.append(measured)
-    return children, prompts
+    return _Brood(children, prompts)
+
+
+def _matches(case: MutateCase) -> list[tuple[Member, int]]:
+    """Pair all members at random: the fitter of each pair wins the other's slot (ties: the one in the first slot).
+
+    A slot that is empty, because every draft for it was refused, goes to a member without a fight.
+    """
+    rng = stream(case.seed, "tournament", case.generation)
+    order = [case.population[int(i)] for i in rng.permutation(len(case.population))]
+    matches: list[tuple[Member, int]] = []
+    for pair in zip(order[::2], order[1::2], strict=False):
+        one, other = sorted(pair, key=lambda member: member.slot)
+        winner, loser = (other, one) if other.fitness > one.fitness else (one, other)
+        matches.append((winner, loser.slot))
+    filled = {member.slot for member in order}
+    empty = [slot for slot in range(case.rules.settings.search.population) if slot not in filled]
+    return matches + [(order[i % len(order)], slot) for i, slot in enumerate(empty) if order]
 
 
 def _measured(case: MutateCase, member: Member, parent: Member | None) -> Flow[tuple[Member, bool]]:
     """Run a member on the items unless the gate refused it; the flag says that the budget ended on the way."""
+    if member.draft.spent_out:
+        return member, True
     if member.draft.refused:
         return replace(member, fate=Fate.GIBBERISH, fate_reason=member.draft.refused), False
     result = yield from evaluate(
@@ -170,15 +192,15 @@ def _fitness(case: MutateCase, member: Member, result: Result) -> float:
     return max(0.0, result.mean - search.length_penalty * length)
 
 
-def _decide(case: MutateCase, children: list[Member], prompts: list[MutationPrompt]) -> MutateDecision:
+def _decide(case: MutateCase, brood: _Brood) -> MutateDecision:
     """Go on while there is budget and hope; otherwise hand the best of the whole run to the judge."""
-    search = case.rules.settings.search
+    search, children = case.rules.settings.search, brood.children
     before = max((m.fitness for m in case.finished), default=-1.0)
     best = max((m.fitness for m in (*case.finished, *children) if m.n), default=0.0)
     stale = 0 if best > before else case.stale + 1
-    why = _why_stop(case, stale)
+    why = _why_stop(case, stale, spent_out=brood.spent_out)
     base = MutateDecision(
-        next=Stage.MUTATE, generation=case.generation, children=tuple(children), mutation_prompts=tuple(prompts),
+        next=Stage.MUTATE, generation=case.generation, children=tuple(children), mutation_prompts=tuple(brood.prompts),
         tally=_tally(children), stale=stale, best_fitness=best, finalists=(), reason=why,
     )  # fmt: skip
     if not why:
@@ -195,13 +217,15 @@ def _decide(case: MutateCase, children: list[Member], prompts: list[MutationProm
     )
 
 
-def _why_stop(case: MutateCase, stale: int) -> str:
+def _why_stop(case: MutateCase, stale: int, *, spent_out: bool) -> str:
     search = case.rules.settings.search
+    if not case.items:
+        return "no sample has a known right answer"
     if case.generation >= search.generations:
         return f"all {search.generations} generations are done"
     if stale >= search.patience:
         return f"{stale} generations brought nothing better"
-    if _spent_out(case):
+    if spent_out or _spent_out(case):
         return "the budget is spent"
     return ""
 

@@ -14,12 +14,14 @@ class Draft:
     Attributes:
         reasoning: one sentence on how it came about, for people.
         refused: why it is not worth an evaluation; empty when it is.
+        spent_out: the budget ended before the generator answered; there is no instruction to speak of.
     """
 
     instruction: str
     kind: MutationType
     reasoning: str
     refused: str = ""
+    spent_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

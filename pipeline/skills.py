@@ -26,6 +26,7 @@ class SkillSpec:
         poor_candidate: reason why prompts cannot help this skill; empty when they can.
         schema: JSON schema of the answer as text, for the `json-schema` scorer and as Ollama's `format`; may be empty.
         num_predict: most tokens of one answer.
+        labels: whose verdicts count towards accuracy: `person`, `scorer`, `implicit` (silence).
         temperature: of the task model; 0 makes runs comparable.
     """
 
@@ -39,6 +40,7 @@ class SkillSpec:
     poor_candidate: str = ""
     schema: str = ""
     num_predict: int = 64
+    labels: tuple[str, ...] = ("person", "scorer", "implicit")
     temperature: float = 0.0
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.domain import SkillName
+from pipeline.domain import LabelSource, SkillName
 from pipeline.errors import BadInput, ConfigError
 from pipeline.skills import SkillSpec, check_name, parse_template
 from workers.host_settings import KINDS, closest
@@ -18,7 +18,7 @@ from workers.yaml_tree import Document, Entry, plain
 
 OURS = (  # every key of an entry that we read or write; all others are the host's
     *("prompt_template", "prompt_version", "model", "scorer", "about", "description", "enabled", "poor_candidate"),
-    *("schema", "num_predict", "temperature", "evolved_at", "previous_accuracy", "current_accuracy"),
+    *("schema", "num_predict", "temperature", "labels", "evolved_at", "previous_accuracy", "current_accuracy"),
 )
 SCORERS = ("file-naming", "json-schema", "set-f1", "exact")
 OUTSIDE_SCORER = re.compile(r"python:[A-Za-z_][\w.]*:[A-Za-z_]\w*|command:\s*\S.*")
@@ -84,6 +84,7 @@ class _Skill:
             schema=self._schema(),
             num_predict=self._number("num_predict", int, DEFAULTS["num_predict"], 1, MAX_TOKENS),
             temperature=self._number("temperature", float, DEFAULTS["temperature"], 0, MAX_TEMPERATURE),
+            labels=self._labels(),
         )
         if spec.scorer == "json-schema" and not spec.schema:
             hint = f"Add 'schema: skills/{spec.name}.schema.json', or choose another scorer."
@@ -123,6 +124,16 @@ class _Skill:
         near = closest(scorer, list(SCORERS))
         hint = f"Did you mean '{near}'?" if near else f"Use {', '.join(SCORERS)}, python:module:function or command:..."
         raise self._error(self.keys["scorer"], f"{self.where} has an unknown scorer '{plain(scorer)}'.", hint=hint)
+
+    def _labels(self) -> tuple[str, ...]:
+        entry = self.keys.get("labels")
+        if entry is None:
+            return tuple(LabelSource)
+        data = self.document.data(entry, f"{self.where}.labels")
+        if not isinstance(data, list) or not data or any(source not in tuple(LabelSource) for source in data):
+            hint = f"Write a list of {', '.join(LabelSource)}."
+            raise self._error(entry, f"{self.where}.labels must say whose verdicts count.", hint=hint)
+        return tuple(data)
 
     def _poor(self) -> str:
         entry = self.keys.get("poor_candidate")

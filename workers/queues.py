@@ -124,6 +124,15 @@ class Bells:
         with _reachable(self.url):
             self._redis.ping()
 
+    def run_id(self) -> str:
+        """Return the name that the server gave its present life: another one means that it was restarted.
+
+        Raises:
+            Unreachable: it does not answer.
+        """
+        with _reachable(self.url):
+            return str(cast("dict[str, object]", self._redis.info("server"))["run_id"])
+
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()

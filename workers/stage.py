@@ -22,7 +22,7 @@ from workers.answer import Answering
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database, database
-from workers.stepping import StepAside
+from workers.stepping import StepAside, StepFailed
 
 
 class Decision(Protocol):
@@ -97,9 +97,10 @@ def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool =
                 return Outcome("taken over by a newer attempt")
             except Unreachable as trouble:
                 return _unreachable(opened, mine, trouble)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the job is the outermost place; whatever it is, the row says so
                 _failed(opened, mine, error)
-                raise
+                # RQ keeps the traceback in Redis, and the message may hold people's texts: those stay in the step's row.
+                raise StepFailed(f"run {mine.run}: {mine.stage} failed with {type(error).__name__}") from None
         return Outcome(f"done: {mine.stage} visit {mine.visit}", tuple(bells))
 
 

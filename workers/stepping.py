@@ -15,3 +15,7 @@ class StepAside(Exception):
     def __init__(self, reason: str, detail: str, *, waited_s: float = 0.0, preempted: bool = False) -> None:
         super().__init__(reason)
         self.reason, self.detail, self.waited_s, self.preempted = reason, detail, waited_s, preempted
+
+
+class StepFailed(Exception):
+    """The step's own code failed; what it said stands in the step's row, `evoctl show RUN` prints it."""

@@ -36,11 +36,11 @@ def detect_case(
     return DetectCase(
         rules=rules,
         now=now,
-        window=_window(session, skill, in_use, rules.settings.triggers.sample_size),
+        window=_window(session, rules, in_use, rules.settings.triggers.sample_size),
         last_evolution=last.created_at if last else None,
         evolving=session.scalar(evolutions.where(RunRow.ended_at.is_(None)).limit(1)) is not None,
         usable=samples.usable(session, skill),
-        since_promotion=_since_promotion(session, skill, in_use),
+        since_promotion=_since_promotion(session, rules, in_use),
         forced=forced,
     )
 
@@ -56,13 +56,14 @@ def save_detect(session: Session, mine: Claim, decision: DetectDecision, now: da
         run.kind = RunKind.ROLLBACK
 
 
-def _window(session: Session, skill: str, in_use: PromptVersionRow | None, size: int) -> tuple[Judged, ...]:
+def _window(session: Session, rules: Rules, in_use: PromptVersionRow | None, size: int) -> tuple[Judged, ...]:
     if in_use is None:
         return ()
     rows = session.execute(
         select(SampleRow.label, SampleRow.label_source)
         .where(
-            SampleRow.skill_name == skill,
+            SampleRow.skill_name == rules.skill.name,
+            SampleRow.label_source.in_(rules.skill.labels),
             SampleRow.label.is_not(None),
             SampleRow.output.is_not(None),
             SampleRow.variant_id.is_(None),
@@ -76,12 +77,12 @@ def _window(session: Session, skill: str, in_use: PromptVersionRow | None, size:
     )
 
 
-def _since_promotion(session: Session, skill: str, in_use: PromptVersionRow | None) -> SincePromotion | None:
+def _since_promotion(session: Session, rules: Rules, in_use: PromptVersionRow | None) -> SincePromotion | None:
     if in_use is None:
         return None
-    before = prompts.previous(session, skill, in_use.version)
+    before = prompts.previous(session, rules.skill.name, in_use.version)
     if before is None:
         return None
-    window = _window(session, skill, in_use, 10_000)
+    window = _window(session, rules, in_use, 10_000)
     ok = sum(sample.ok for sample in window)
     return SincePromotion(back_to=before.version, ok=ok, bad=len(window) - ok)

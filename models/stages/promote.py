@@ -28,14 +28,20 @@ BACK = (RunKind.DRIFT_CHECK, RunKind.ROLLBACK)
 def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
     """Find the prompt to put in use and what is known of it."""
     run = session.get_one(RunRow, mine.run)
+    intended = _intended(session, mine.run)
     in_use = prompts.active(session, mine.skill)
+    if intended is not None:
+        # Begun before: the same request again, whatever somebody noted of the configuration meanwhile.
+        in_use = prompts.version(session, mine.skill, intended.from_version)
     if in_use is None:
         raise NotFound(f"{mine.skill} has no prompt in use.", hint="evoctl doctor")
     if mine.kind in BACK:
-        target, before, after, drop = _back(session, run, in_use), None, None, None
+        target = _back(session, run, in_use)
+        before = after = drop = None
     else:
         variant = _winner(session, run)
-        target = _forward(session, variant, in_use)
+        number = intended.to_version if intended else prompts.next_number(session, mine.skill)
+        target = _forward(session, variant, in_use, number)
         before, after, drop = _measured(session, mine, run, variant)
     return PromoteCase(
         rules=mine.rules,
@@ -54,10 +60,7 @@ def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
 def intend(session: Session, mine: Claim, request: Publish, config_before: str, now: datetime) -> None:
     """Write down what is about to be done to the configuration, before it is done; doing so twice changes nothing."""
     fence(session, mine)
-    known = session.scalar(
-        select(PromotionRow).where(PromotionRow.run_id == mine.run, PromotionRow.to_version == request.version)
-    )
-    if known is not None:
+    if _intended(session, mine.run) is not None:
         return
     ensure_skill(session, request.skill, now)
     tally = votes.tally(session, mine.run)
@@ -76,7 +79,7 @@ def intend(session: Session, mine: Claim, request: Publish, config_before: str, 
 def save_promote(session: Session, mine: Claim, decision: PromoteDecision, now: datetime) -> None:
     """Make the database agree with the configuration, and write the history."""
     run = session.get_one(RunRow, mine.run)
-    row = session.scalar(select(PromotionRow).where(PromotionRow.run_id == mine.run).order_by(PromotionRow.id.desc()))
+    row = _intended(session, mine.run)
     if row is not None:
         row.state, row.reason = ("applied" if decision.applied else "refused"), decision.reason
         row.applied_at = now if decision.applied else None
@@ -95,10 +98,16 @@ def save_promote(session: Session, mine: Claim, decision: PromoteDecision, now: 
         )  # fmt: skip
         session.add(version)
         session.flush()
+    version.template = decision.template
+    version.variant_id = version.variant_id or target.variant
     prompts.activate(session, version, now)
     if target.variant is not None:
         session.get_one(VariantRow, target.variant).fate = Fate.WINNER
     run.reason = run.reason or decision.reason
+
+
+def _intended(session: Session, run: int) -> PromotionRow | None:
+    return session.scalar(select(PromotionRow).where(PromotionRow.run_id == run))
 
 
 def _winner(session: Session, run: RunRow) -> VariantRow:
@@ -110,9 +119,8 @@ def _winner(session: Session, run: RunRow) -> VariantRow:
     return row
 
 
-def _forward(session: Session, variant: VariantRow, in_use: PromptVersionRow) -> Target:
+def _forward(session: Session, variant: VariantRow, in_use: PromptVersionRow, number: int) -> Target:
     template = prompts.template_of(session, in_use.skill_name, in_use.version).with_instruction(variant.prompt_text)
-    number = prompts.next_number(session, in_use.skill_name)
     return Target(
         version=number,
         text=template.text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ class Journey:
     host: Host
     voter: Voter
     kills: list[tuple[str, float]] = field(default_factory=list)
+    inodes: list[int] = field(default_factory=list)  # of config.yaml, one for each time it was replaced
 
     def begin(self) -> None:
         """Bring in a history that has drifted; the pipeline starts by itself."""
@@ -149,8 +151,24 @@ def journey(folder: Path, *, seed: int = 7, speed: int = 0, settings: str = SETT
     ):
         rules, pairs = evolution.rules(SKILL), load_pairs()
         host = Host(running.url, rules, seed)
-        yield Journey(running, evolution, pairs, host, Voter(rules, pairs, seed))
-        host.close()
+        observed = Journey(running, evolution, pairs, host, Voter(rules, pairs, seed))
+        over = threading.Event()
+        observer = threading.Thread(target=_observe, args=(running.home.config, observed.inodes, over))
+        observer.start()
+        try:
+            yield observed
+        finally:
+            over.set()
+            observer.join()
+            host.close()
+
+
+def _observe(config: Path, inodes: list[int], over: threading.Event) -> None:
+    """Note each new inode of the configuration: a replacement is a rename, counted outside the database."""
+    while not over.wait(0.002):
+        inode = config.stat().st_ino
+        if not inodes or inodes[-1] != inode:
+            inodes.append(inode)
 
 
 @pytest.fixture(name="start_journey")

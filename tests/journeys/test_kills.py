@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-BOUNDARIES = (("mutate", 1), ("mutate", 2), ("mutate", 3), ("judge", 1), ("dedupe", 1), ("bandit", 1), ("promote", 1))
+BOUNDARIES = (
+    ("detect", 1),
+    ("mutate", 1),
+    ("mutate", 2),
+    ("mutate", 3),
+    ("judge", 1),
+    ("dedupe", 1),
+    ("bandit", 1),
+    ("promote", 1),
+)
 VICTIMS = ("horse", "worker", "both", "valkey", "flushall")
 RESUME_S = {"valkey": 5.0}  # from the kill to the next model request; 3 s for everything else
 DEFAULT_RESUME_S = 3.0
@@ -20,7 +29,10 @@ def _plan(rotation: int) -> dict[tuple[str, int], str]:
 
 
 def _survive(
-    start_journey: Any, reference: tuple[tuple[object, ...], Counter[str]], plan: dict[tuple[str, int], str]
+    start_journey: Any,
+    reference: tuple[tuple[object, ...], Counter[str]],
+    plan: dict[tuple[str, int], str],
+    slack: float,
 ) -> None:
     with start_journey() as journey:
         journey.begin()
@@ -37,22 +49,25 @@ def _survive(
         extra = journey.paid() - calm_paid
         assert sum(extra.values()) <= len(journey.kills)
         assert max(extra.values(), default=0) <= 1
-        slow = _slow_recoveries(journey)
+        assert len(journey.inodes) == 2, "config.yaml is replaced once, by the one promotion"
+        slow = _slow_recoveries(journey, slack)
         assert slow == []
 
 
-def _slow_recoveries(journey: Any) -> list[tuple[str, float]]:
+def _slow_recoveries(journey: Any, slack: float) -> list[tuple[str, float]]:
     """List kills after which the next model request came too late; a kill after the last request has none."""
     begun = sorted(float(entry["begin"]) for entry in journey.requests())
     gaps = [(victim, min((t for t in begun if t > at), default=at) - at) for victim, at in journey.kills]
     print("seconds from the kill to the next model request:", [(v, round(g, 2)) for v, g in gaps])  # noqa: T201 - shown with -s
-    return [(victim, gap) for victim, gap in gaps if gap > RESUME_S.get(victim, DEFAULT_RESUME_S)]
+    return [(victim, gap) for victim, gap in gaps if gap > slack * RESUME_S.get(victim, DEFAULT_RESUME_S)]
 
 
 @pytest.mark.timeout(240)
 def test_a_kill_at_every_boundary_changes_nothing(start_journey: Any, reference: Any) -> None:
     """Each boundary meets another victim in one journey; ending, variants and configuration are those of a calm run."""
-    _survive(start_journey, reference, _plan(0))
+    _survive(
+        start_journey, reference, _plan(0), slack=3.0
+    )  # the machine may be busy; `make chaos` takes the times at their word
 
 
 @pytest.mark.chaos
@@ -60,4 +75,4 @@ def test_a_kill_at_every_boundary_changes_nothing(start_journey: Any, reference:
 @pytest.mark.parametrize("rotation", range(1, len(VICTIMS)))
 def test_every_victim_at_every_boundary_changes_nothing(start_journey: Any, reference: Any, rotation: int) -> None:
     """The other four rotations of the same square: every victim at every boundary."""
-    _survive(start_journey, reference, _plan(rotation))
+    _survive(start_journey, reference, _plan(rotation), slack=1.0)

@@ -1,0 +1,198 @@
+"""Read-only questions of the command line and the page: what runs, how the skills are, what was changed.
+
+Every function works inside the caller's transaction and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import votes
+from models.report_values import (
+    Accuracy,
+    PromotionLine,
+    QueueItem,
+    RunLine,
+    SampleLine,
+    SkillStatus,
+    Status,
+    VersionLine,
+)
+from models.tables import PromotionRow, PromptVersionRow, SampleRow, SkillRow
+from models.work_tables import EvolutionRow, RunRow, StepRow
+from pipeline.algorithms.beta import wilson
+from pipeline.domain import Label, LabelSource, RunKind, Stage, StepState
+from pipeline.rules import Rules
+
+
+def status(session: Session, skills: Sequence[Rules]) -> Status:
+    """Return how every skill of *skills* is, and every step that is not done."""
+    found = tuple(skill_status(session, rules) for rules in skills)
+    return Status(
+        skills=found, queue=queue(session), simulated=any(line.simulated for one in found for line in one.open)
+    )
+
+
+def skill_status(session: Session, rules: Rules) -> SkillStatus:
+    """Return how one skill is."""
+    name = rules.skill.name
+    row = session.get(SkillRow, name)
+    open_runs = session.scalars(
+        select(RunRow).where(RunRow.skill_name == name, RunRow.ended_at.is_(None)).order_by(RunRow.id)
+    )
+    return SkillStatus(
+        skill=name,
+        version=rules.skill.version,
+        task_model=rules.skill.task_model,
+        scorer=rules.skill.scorer,
+        accuracy=window(session, rules, rules.skill.version, rules.settings.triggers.sample_size),
+        threshold=rules.settings.triggers.accuracy_threshold,
+        samples=session.scalar(select(func.count()).where(SampleRow.skill_name == name)) or 0,
+        checked_at=row.checked_at if row else None,
+        finding=row.check_reason if row else "",
+        open=tuple(run_line(session, one) for one in open_runs),
+    )
+
+
+def window(session: Session, rules: Rules, version: int, size: int | None) -> Accuracy:
+    """Return the accuracy of a version's newest *size* judged samples, or of all, as the drift check sees them."""
+    query = (
+        select(SampleRow.label, SampleRow.label_source)
+        .where(
+            SampleRow.skill_name == rules.skill.name,
+            SampleRow.label_source.in_(rules.skill.labels),
+            SampleRow.label.is_not(None),
+            SampleRow.output.is_not(None),
+            SampleRow.variant_id.is_(None),
+            SampleRow.version == version,
+        )
+        .order_by(SampleRow.judged_at.desc(), SampleRow.id.desc())
+    )
+    return accuracy((label == Label.OK, source) for label, source in session.execute(query.limit(size)))
+
+
+def accuracy(judged: Iterable[tuple[bool, str | None]]) -> Accuracy:
+    """Sum up samples given as (right, who judged)."""
+    right, by = 0, dict.fromkeys(LabelSource, 0)
+    for ok, source in judged:
+        right += ok
+        by[LabelSource(source or LabelSource.IMPLICIT)] += 1
+    n = sum(by.values())
+    low, high = wilson(right, n)
+    return Accuracy(
+        right=right, n=n, value=right / n if n else None, low=low, high=high, person=by[LabelSource.PERSON],
+        scorer=by[LabelSource.SCORER], implicit=by[LabelSource.IMPLICIT],
+    )  # fmt: skip
+
+
+def queue(session: Session) -> tuple[QueueItem, ...]:
+    """Return the steps that are ready, running or waiting, oldest first."""
+    live = (StepState.READY, StepState.RUNNING, StepState.WAITING)
+    rows = session.execute(
+        select(StepRow, RunRow.skill_name)
+        .join(RunRow, RunRow.id == StepRow.run_id)
+        .where(StepRow.state.in_(live))
+        .order_by(StepRow.id)
+    )
+    return tuple(
+        QueueItem(
+            run=step.run_id, skill=skill, stage=step.stage, visit=step.visit, attempt=step.attempt, state=step.state,
+            waiting_for=step.waiting_for, due_at=step.due_at, crashes=step.crashes, error=step.error,
+        )
+        for step, skill in rows
+    )  # fmt: skip
+
+
+def runs(session: Session, *, skill: str | None = None, limit: int = 20) -> tuple[RunLine, ...]:
+    """Return the newest runs, newest first."""
+    query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+    if skill is not None:
+        query = query.where(RunRow.skill_name == skill)
+    return tuple(run_line(session, row) for row in session.scalars(query).all())
+
+
+def run_line(session: Session, row: RunRow) -> RunLine:
+    """Return one run as a list shows it."""
+    rules = Rules.from_json(row.rules)
+    step = session.scalar(select(StepRow).where(StepRow.run_id == row.id).order_by(StepRow.id.desc()).limit(1))
+    evolution = session.get(EvolutionRow, row.id) if row.kind == RunKind.EVOLUTION else None
+    searching = evolution is not None and evolution.best_fitness is not None
+    voting = evolution is not None and (step is not None and step.stage in (Stage.BANDIT, Stage.PROMOTE))
+    return RunLine(
+        run=row.id, skill=row.skill_name, kind=row.kind, trigger=row.trigger, reason=row.reason,
+        stage=step.stage if step else "", state=step.state if step else "",
+        waiting_for=step.waiting_for if step else "", due_at=step.due_at if step else None,
+        generation=evolution.generation if evolution else None,
+        generations=rules.settings.search.generations if evolution else None,
+        best_fitness=evolution.best_fitness if evolution and searching else None,
+        votes=votes.tally(session, row.id).votes if voting else None,
+        cap=rules.settings.voting.max_votes if voting else None,
+        open_ballots=votes.open_ballots(session, row.id) if voting else 0,
+        ending=row.ending, ending_reason=row.ending_reason, simulated=row.simulated, created_at=row.created_at,
+        ended_at=row.ended_at,
+    )  # fmt: skip
+
+
+def versions(session: Session, rules: Rules) -> tuple[VersionLine, ...]:
+    """Return every prompt version of a skill, newest first, with the accuracy of all its judged samples."""
+    rows = session.scalars(
+        select(PromptVersionRow)
+        .where(PromptVersionRow.skill_name == rules.skill.name)
+        .order_by(PromptVersionRow.version.desc())
+    ).all()
+    return tuple(
+        VersionLine(
+            version=row.version, active=row.active, template=row.template, variant=row.variant_id,
+            created_at=row.created_at, activated_at=row.activated_at,
+            accuracy=window(session, rules, row.version, None), text=row.text,
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def promotions(session: Session, *, skill: str | None = None, run: int | None = None) -> tuple[PromotionLine, ...]:
+    """Return what the configuration was made to point at, of a skill, of a run or of all, newest first."""
+    query = select(PromotionRow, RunRow.simulated).join(RunRow, RunRow.id == PromotionRow.run_id)
+    if skill is not None:
+        query = query.where(PromotionRow.skill_name == skill)
+    if run is not None:
+        query = query.where(PromotionRow.run_id == run)
+    return tuple(
+        PromotionLine(
+            run=row.run_id, skill=row.skill_name, kind=row.kind, from_version=row.from_version,
+            to_version=row.to_version, state=row.state, e_value=row.e_value, votes=row.votes,
+            accuracy_before=row.accuracy_before, accuracy_after=row.accuracy_after, reason=row.reason,
+            simulated=simulated, created_at=row.created_at, applied_at=row.applied_at,
+        )
+        for row, simulated in session.execute(query.order_by(PromotionRow.id.desc()))
+    )  # fmt: skip
+
+
+def samples(session: Session, skill: str, *, limit: int = 20, only: Label | None = None) -> tuple[SampleLine, ...]:
+    """Return the newest samples of *skill*, judged or not, newest first."""
+    query = select(SampleRow).where(SampleRow.skill_name == skill).order_by(SampleRow.id.desc()).limit(limit)
+    if only is not None:
+        query = query.where(SampleRow.label == only)
+    return tuple(
+        SampleLine(
+            sample=row.id, task_id=row.task_id, input=json.loads(row.fields), output=row.output, expected=row.expected,
+            label=row.label, source=row.label_source, lost=row.lost, version=row.version, split=row.split,
+            batch=row.batch, judged_at=row.judged_at,
+        )
+        for row in session.scalars(query)
+    )  # fmt: skip
+
+
+def known_tasks(session: Session, skill: str, task_ids: Sequence[str]) -> frozenset[str]:
+    """Return those of *task_ids* that the history has."""
+    known: set[str] = set()
+    for start in range(0, len(task_ids), 500):
+        part = task_ids[start : start + 500]
+        known.update(
+            session.scalars(select(SampleRow.task_id).where(SampleRow.skill_name == skill, SampleRow.task_id.in_(part)))
+        )
+    return frozenset(known)
