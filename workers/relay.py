@@ -127,8 +127,10 @@ def _ready_bell(opened: Database, one: _Open, state: BellState, seen: Seen, *, f
     if state is BellState.MISSING:
         seen.since.pop(one.bell.job_id, None)
         return one.bell
-    alive = state is BellState.QUEUED or (state is BellState.TAKEN and not free)
-    if alive or seen.for_s(one.bell.job_id) < one.rules.settings.work.ring_grace_s:
+    # While another job holds the lock, a job that ended only made room; a taken one may still be starting up.
+    alive = state is BellState.QUEUED or not free
+    patience_s = one.rules.settings.work.ring_grace_s if state is BellState.TAKEN else 0.0
+    if alive or seen.for_s(one.bell.job_id) < patience_s:
         if alive:
             seen.since.pop(one.bell.job_id, None)
         return None

@@ -49,7 +49,8 @@ class Journey:
     inodes: list[int] = field(default_factory=list)  # of config.yaml, one for each time it was replaced
 
     def begin(self) -> None:
-        """Bring in a history that has drifted; the pipeline starts by itself."""
+        """Bring in a history that has drifted; the pipeline, once it runs, starts by itself."""
+        self.until((self.scene.home.root / "gate.json").exists, "the first round of tick")
         template = parse_template(self.evolution.template(self.evolution.rules(SKILL)))
         self.evolution.feedback(SKILL, self.host.run(template, self.pairs, version=1))
 
