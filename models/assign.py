@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import feedback, prompts, votes
+from models.base import insert_first
 from models.tables import AssignmentRow, PromptVersionRow, VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.beta import thompson
@@ -47,12 +48,12 @@ def assign(session: Session, rules: Rules, text: str, task_id: str, now: datetim
     skill = rules.skill.name
     known = session.get(AssignmentRow, (skill, task_id))
     in_use = prompts.active(session, skill)
-    if in_use is None or in_use.version != rules.skill.version:
+    if in_use is None or (in_use.version, in_use.sha) != (rules.skill.version, prompts.text_sha(text)):
         in_use = prompts.note_version(session, rules.skill, text, now)
     if known is None:
         known = _drawn(session, rules, in_use, task_id, now)
-        session.add(known)
-        session.flush()
+        if not insert_first(session, known):  # another process was asked for the same task at the same time
+            known = session.get_one(AssignmentRow, (skill, task_id))
     return _assigned(session, known, in_use)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event
 from sqlalchemy.engine.url import make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 # Named constraints are what lets Alembic change them on SQLite (batch mode) and PostgreSQL alike.
@@ -68,6 +69,16 @@ def make_engine(url: str) -> Engine:
 def sessions(engine: Engine) -> sessionmaker[Session]:
     """Return a maker of sessions whose objects stay readable after the commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def insert_first(session: Session, row: Base) -> bool:
+    """Insert *row* at once; False, with nothing changed, when another transaction was faster with the same key."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:

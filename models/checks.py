@@ -17,7 +17,9 @@ from models.work_tables import RunRow
 from pipeline.algorithms.streams import seed32
 from pipeline.detect import DetectDecision, look
 from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage
+from pipeline.errors import BadInput
 from pipeline.rules import Rules
+from pipeline.skills import parse_template
 
 
 def examine(session: Session, rules: Rules, now: datetime, *, forced: bool = False) -> DetectDecision:
@@ -55,6 +57,7 @@ def start_due(session: Session, rules: Rules, text: str, now: datetime) -> Bell 
         version = prompts.note_version(session, rules.skill, text, now)
         session.get_one(SkillRow, version.skill_name).checked_at = now  # the first check is one period away
         return None
+    skill.checked_at = now  # whatever becomes of the check: one that fails or is cancelled waits its period too
     return start_check(session, rules, text, now, trigger="timer")
 
 
@@ -73,8 +76,13 @@ def start_manual(
     """Start an evolution at the ballots, with prompts that a person wrote.
 
     Raises:
+        BadInput: an instruction that the template file could not be read back with.
         sqlalchemy.exc.IntegrityError: at flush, when another evolution of the skill is open.
     """
+    template = parse_template(text)
+    for number, instruction in enumerate(instructions, start=1):
+        if parse_template(template.with_instruction(instruction).text) != template.with_instruction(instruction):
+            raise BadInput(f"Variant {number} has a line '---', which would end the instruction in the template file.")
     version = prompts.note_version(session, rules.skill, text, now)
     bell = start_run(
         session, rules=rules, kind=RunKind.EVOLUTION, trigger="person", stage=Stage.BANDIT, version=version.version,

@@ -19,7 +19,22 @@ from pipeline.rules import Rules
 from pipeline.scoring import is_correct, needs_outside, score
 from pipeline.splits import split_of
 
-_COLUMNS = ("fields", "output", "expected", "label", "label_source", "lost", "version", "batch", "judged_at")
+_COLUMNS = (
+    *(
+        "fields",
+        "output",
+        "expected",
+        "label",
+        "label_source",
+        "lost",
+        "version",
+        "variant_id",
+        "ballot_wanted",
+        "batch",
+    ),
+    "judged_at",
+)
+MAX_TASK_ID = 200  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +76,10 @@ def note(
     """Write one sample or change its label, so that `undo` can take it back.
 
     Raises:
-        BadInput: an unknown sample without input, or a time in the future.
+        BadInput: an unknown sample without input, a time in the future, or a task id that cannot be kept.
     """
+    if not 1 <= len(feedback.task_id) <= MAX_TASK_ID:
+        raise BadInput(f"A task id has 1 to {MAX_TASK_ID} characters: {feedback.task_id[:40]!r}...")
     skill = ensure_skill(session, rules.skill.name, now)
     row = session.scalar(select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.task_id == feedback.task_id))
     new = row is None
@@ -151,6 +168,8 @@ def _fill(session: Session, row: SampleRow, rules: Rules, feedback: Feedback, no
     if feedback.fields:
         row.fields = json.dumps(dict(feedback.fields), ensure_ascii=False)
     if feedback.output is not None:
+        if row.output not in (None, feedback.output):
+            row.label = row.label_source = None  # what was said of another answer does not hold for this one
         row.output = feedback.output
     if feedback.expected is not None:
         row.expected = feedback.expected

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from models.base import insert_first
 from models.runs import ensure_skill
 from models.tables import PromotionRow, PromptVersionRow
 from pipeline.errors import NotFound
@@ -34,8 +35,8 @@ def note_version(session: Session, spec: SkillSpec, text: str, now: datetime) ->
             sha=text_sha(text),
             created_at=now,
         )
-        session.add(row)
-        session.flush()
+        if not insert_first(session, row):
+            row = version(session, skill, spec.version)
     elif row.sha != text_sha(text) or row.template != spec.template:
         row.text, row.sha, row.template = text, text_sha(text), spec.template
     if not row.active:

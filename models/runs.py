@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from models.base import insert_first
 from models.tables import SkillRow
 from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.domain import Ending, RunId, RunKind, SkillName, Stage, StepId, StepState
@@ -73,8 +74,7 @@ def start_run(
 def ensure_skill(session: Session, name: str, now: datetime) -> SkillName:
     """Return the skill's name after making sure that its row exists."""
     if session.get(SkillRow, name) is None:
-        session.add(SkillRow(name=name, created_at=now))
-        session.flush()
+        insert_first(session, SkillRow(name=name, created_at=now))
     return SkillName(name)
 
 
@@ -104,11 +104,12 @@ def bell_of(step: StepRow, run: RunRow) -> Bell:
 
 def cancel(session: Session, run: RunRow, reason: str, now: datetime) -> None:
     """Stop *run*: its steps are fenced off, whoever works on them."""
-    session.execute(
-        update(StepRow)
-        .where(StepRow.run_id == run.id, StepRow.state.in_((StepState.READY, StepState.RUNNING, StepState.WAITING)))
-        .values(state=StepState.FAILED, epoch=StepRow.epoch + 1, error=reason, updated_at=now)
-    )
+    with session.no_autoflush:  # everybody locks a run's steps before its ballots
+        session.execute(
+            update(StepRow)
+            .where(StepRow.run_id == run.id, StepRow.state.in_((StepState.READY, StepState.RUNNING, StepState.WAITING)))
+            .values(state=StepState.FAILED, epoch=StepRow.epoch + 1, error=reason, updated_at=now)
+        )
     end_run(run, Ending.CANCELLED, reason, now)
 
 

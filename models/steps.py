@@ -17,6 +17,8 @@ from pipeline.domain import Ending, Next, RunId, RunKind, SkillName, Stage, Step
 from pipeline.errors import EvolutionError
 from pipeline.rules import Rules
 
+DIED = "its process died"
+
 
 class Fenced(EvolutionError):
     """Another claim of this step is newer; this one may write nothing any more."""
@@ -42,13 +44,16 @@ class Claim:
 def claim(session: Session, step_id: int, attempt: int, now: datetime) -> Claim | None:
     """Take the step for this process, or None when this attempt is stale or the step needs no work.
 
-    A step found running was left by a process that died (the caller holds the kernel lock): that counts as a crash.
+    A step found running was left by a process that died (the caller holds the kernel lock): that counts as a crash, and
+    one too many ends the run here.
     """
     step = session.scalar(select(StepRow).where(StepRow.id == step_id, StepRow.attempt == attempt).with_for_update())
     if step is None or step.state not in (StepState.READY, StepState.RUNNING):
         return None
-    if step.state == StepState.RUNNING:
-        step.crashes += 1
+    run = session.get_one(RunRow, step.run_id)
+    rules = Rules.from_json(run.rules)
+    if step.state == StepState.RUNNING and _is_poison(step, run, rules, DIED, now):
+        return None
     step.state, step.epoch, step.waiting_for, step.due_at, step.updated_at = (
         StepState.RUNNING,
         step.epoch + 1,
@@ -57,12 +62,11 @@ def claim(session: Session, step_id: int, attempt: int, now: datetime) -> Claim 
         now,
     )
     step.dirty = False
-    run = session.get_one(RunRow, step.run_id)
     session.flush()
     return Claim(
         step=StepId(step.id), run=RunId(run.id), skill=SkillName(run.skill_name), kind=RunKind(run.kind),
         stage=Stage(step.stage), visit=step.visit, attempt=step.attempt, epoch=step.epoch, trigger=run.trigger,
-        seed=run.seed, rules=Rules.from_json(run.rules),
+        seed=run.seed, rules=rules,
     )  # fmt: skip
 
 
@@ -127,7 +131,12 @@ def fail(session: Session, mine: Claim, error: str, now: datetime) -> Bell | Non
 
 
 def bury(session: Session, step_id: int, epoch: int, now: datetime) -> Bell | None:
-    """Make a running step, whose process is dead, ready again; None when it moved on meanwhile, or has now failed."""
+    """Make a running step, whose process is dead, ready again.
+
+    Returns:
+        The bell to ring at once; None when the step moved on meanwhile, has now failed, or is not due yet because it
+        died more than once in a row.
+    """
     step = session.scalar(
         select(StepRow)
         .where(StepRow.id == step_id, StepRow.epoch == epoch, StepRow.state == StepState.RUNNING)
@@ -136,7 +145,8 @@ def bury(session: Session, step_id: int, epoch: int, now: datetime) -> Bell | No
     if step is None:
         return None
     run = session.get_one(RunRow, step.run_id)
-    return _crashed(step, run, Rules.from_json(run.rules), "its process died", now)
+    bell = _crashed(step, run, Rules.from_json(run.rules), DIED, now)
+    return bell if step.due_at is None else None
 
 
 def ring_again(session: Session, step_id: int, attempt: int, now: datetime) -> Bell | None:
@@ -204,14 +214,21 @@ def urgent_ready(session: Session, now: datetime) -> bool:
 
 
 def _crashed(step: StepRow, run: RunRow, rules: Rules, error: str, now: datetime) -> Bell | None:
-    step.crashes, step.error, step.updated_at = step.crashes + 1, error[:2000], now
-    if step.crashes > rules.settings.work.max_crashes:
-        step.state = StepState.FAILED
-        end_run(run, Ending.FAILED, f"{step.stage}: {error}"[:2000], now)
+    if _is_poison(step, run, rules, error, now):
         return None
     bell = _again(step, run)
     step.due_at = now + timedelta(seconds=min(60.0, 0.25 * 2 ** (step.crashes - 1))) if step.crashes > 1 else None
     return bell
+
+
+def _is_poison(step: StepRow, run: RunRow, rules: Rules, error: str, now: datetime) -> bool:
+    """Count a crash; one more than allowed without any new reply fails the step and its run."""
+    step.crashes, step.error, step.updated_at = step.crashes + 1, error[:2000], now
+    if step.crashes <= rules.settings.work.max_crashes:
+        return False
+    step.state, step.epoch = StepState.FAILED, step.epoch + 1
+    end_run(run, Ending.FAILED, f"{step.stage}: {error}"[:2000], now)
+    return True
 
 
 def _again(step: StepRow, run: RunRow) -> Bell:

@@ -99,10 +99,11 @@ def record_vote(
         BadInput: a pick without a position of this ballot.
         Refused: the test is over.
     """
-    ballot = session.scalar(select(BallotRow).where(BallotRow.id == ballot_id).with_for_update())
-    if ballot is None:
+    run_id = session.scalar(select(BallotRow.run_id).where(BallotRow.id == ballot_id))
+    if run_id is None:
         raise NotFound(f"There is no ballot {ballot_id}.", hint="evoctl vote")
-    run = session.get_one(RunRow, ballot.run_id)
+    _bandit_step(session, run_id)  # votes of one test come one after the other, or none would see the sum of both
+    ballot, run = session.get_one(BallotRow, ballot_id), session.get_one(RunRow, run_id)
     rules = Rules.from_json(run.rules)
     if session.get(VoteRow, ballot_id) is not None:
         return Counted(fresh=False, verdict=decide(rules, tally(session, run.id), now), bells=())
@@ -125,13 +126,7 @@ def record_vote(
 
 def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> list[Bell]:
     """Act on a verdict: end the test and hand over to promotion, or see to it that there are ballots to vote on."""
-    step = session.scalar(
-        select(StepRow)
-        .where(StepRow.run_id == run.id, StepRow.stage == Stage.BANDIT)
-        .order_by(StepRow.visit.desc())
-        .limit(1)
-        .with_for_update()
-    )
+    step = _bandit_step(session, run.id)
     if step is None or step.state in (StepState.DONE, StepState.FAILED):
         return []  # somebody else settled it
     if verdict.next is Waiting.FOR_VOTES:
@@ -148,12 +143,17 @@ def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> li
 
 def close_test(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> None:
     """Close open ballots and write what became of the arms."""
-    for ballot in session.scalars(select(BallotRow).where(BallotRow.run_id == run.id, BallotRow.outcome == "open")):
-        ballot.outcome, ballot.closed_at = "over", now
+    close_ballots(session, run.id, now)
     for arm in _arm_rows(session, run.id):
         won = arm.variant_id == verdict.winner
         arm.fate, arm.fate_reason = (Fate.WINNER, verdict.reason) if won else (Fate.LOSER, verdict.reason)
     session.flush()
+
+
+def close_ballots(session: Session, run: int, now: datetime) -> None:
+    """Take the ballots that nobody voted on away."""
+    for ballot in session.scalars(select(BallotRow).where(BallotRow.run_id == run, BallotRow.outcome == "open")):
+        ballot.outcome, ballot.closed_at = "over", now
 
 
 def tally(session: Session, run: int) -> Tally:
@@ -182,6 +182,17 @@ def tally(session: Session, run: int) -> Tally:
 def open_ballots(session: Session, run: int) -> int:
     """Count the ballots of *run* that wait for a vote."""
     return session.scalar(select(func.count()).where(BallotRow.run_id == run, BallotRow.outcome == "open")) or 0
+
+
+def _bandit_step(session: Session, run: int) -> StepRow | None:
+    """Return the test's newest step, locked; everybody locks it before the run's ballots."""
+    return session.scalar(
+        select(StepRow)
+        .where(StepRow.run_id == run, StepRow.stage == Stage.BANDIT)
+        .order_by(StepRow.visit.desc())
+        .limit(1)
+        .with_for_update()
+    )
 
 
 def _count_pick(counts: dict[int, list[int]], cards: dict[int, frozenset[int]], position: int | None) -> None:

@@ -92,7 +92,7 @@ def plain(text: str) -> str:
 
 def clip(text: str, limit: int = MAX_EXAMPLE) -> str:
     """Shorten *text* to one line of at most *limit* characters."""
-    line = " ".join(plain(text).split())
+    line = " ".join(plain(text[:MAX_REPLY]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -276,6 +276,8 @@ def from_data(kind: type[S], data: dict[str, Any]) -> S:
         hint, value = hints[f.name], data[f.name]
         if is_dataclass(hint) and isinstance(value, dict):
             value = from_data(cast("type[Any]", hint), value)
+        elif isinstance(hint, type) and issubclass(hint, StrEnum):
+            value = hint(value)
         elif isinstance(value, list):
             value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
         given[f.name] = value

@@ -166,9 +166,9 @@ def _state(status: bytes | None, *, in_list: bool, popped: bool) -> BellState:
         return BellState.MISSING
     if in_list:
         return BellState.QUEUED
-    if popped or status in (b"started", b"queued"):
-        return BellState.TAKEN
-    return BellState.OVER
+    if status in (b"finished", b"failed", b"stopped", b"canceled"):
+        return BellState.OVER  # also when a killed horse left the id in the intermediate list
+    return BellState.TAKEN if popped or status in (b"started", b"queued") else BellState.OVER
 
 
 @contextlib.contextmanager

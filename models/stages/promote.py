@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models import prompts, votes
 from models.prompts import text_sha
-from models.runs import ensure_skill
+from models.runs import cancel, ensure_skill
 from models.stages.bandit import report_of
 from models.steps import Claim, fence
 from models.tables import PromotionRow, PromptVersionRow, VariantRow
@@ -26,15 +26,14 @@ BACK = (RunKind.DRIFT_CHECK, RunKind.ROLLBACK)
 
 
 def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
-    """Find the prompt to put in use and what is known of it."""
+    """Find the prompt to put in use and what is known of it.
+
+    It takes the place of the version that was in use when the run began: that one was measured and voted on. Whatever
+    the configuration names meanwhile, a repeated step makes the same request, and a person's change is not written over.
+    """
     run = session.get_one(RunRow, mine.run)
     intended = _intended(session, mine.run)
-    in_use = prompts.active(session, mine.skill)
-    if intended is not None:
-        # Begun before: the same request again, whatever somebody noted of the configuration meanwhile.
-        in_use = prompts.version(session, mine.skill, intended.from_version)
-    if in_use is None:
-        raise NotFound(f"{mine.skill} has no prompt in use.", hint="evoctl doctor")
+    in_use = prompts.version(session, mine.skill, run.version)
     if mine.kind in BACK:
         target = _back(session, run, in_use)
         before = after = drop = None
@@ -101,13 +100,28 @@ def save_promote(session: Session, mine: Claim, decision: PromoteDecision, now: 
     version.template = decision.template
     version.variant_id = version.variant_id or target.variant
     prompts.activate(session, version, now)
+    _end_open_tests(session, mine, now)
     if target.variant is not None:
+        version.variant_id = target.variant
         session.get_one(VariantRow, target.variant).fate = Fate.WINNER
     run.reason = run.reason or decision.reason
 
 
 def _intended(session: Session, run: int) -> PromotionRow | None:
     return session.scalar(select(PromotionRow).where(PromotionRow.run_id == run))
+
+
+def _end_open_tests(session: Session, mine: Claim, now: datetime) -> None:
+    """Stop another evolution of the skill: it compares its variants with a prompt that is no longer in use."""
+    others = session.scalars(
+        select(RunRow).where(
+            RunRow.skill_name == mine.skill, RunRow.kind == RunKind.EVOLUTION, RunRow.ended_at.is_(None),
+            RunRow.id != mine.run,
+        )
+    )  # fmt: skip
+    for other in others.all():
+        cancel(session, other, f"run r{mine.run} put another prompt in use", now)
+        votes.close_ballots(session, other.id, now)
 
 
 def _winner(session: Session, run: RunRow) -> VariantRow:
