@@ -192,7 +192,9 @@ class Work:
 
     slice_s: float = _set(300.0, "model time of one job", unit="s", low=0.05)
     tick_s: float = _set(0.5, "time between reconciliations", unit="s", low=0.05, high=60)
-    ring_grace_s: float = _set(1.5, "a ready step whose job is not seen for this long is rung again", unit="s", low=0.2)
+    ring_grace_s: float = _set(
+        0.75, "a ready step whose job is not seen for this long is rung again", unit="s", low=0.2
+    )
     max_crashes: int = _set(5, "deaths of a step without a new model reply before it fails", low=1, high=100)
     unreachable_retry_s: float = _set(15.0, "wait before a step tries an unreachable server again", unit="s", low=0.1)
 

@@ -45,7 +45,7 @@ class Journey:
     pairs: tuple[Pair, ...]
     host: Host
     voter: Voter
-    kills: list[tuple[str, float]] = field(default_factory=list)
+    kills: list[tuple[str, str, float]] = field(default_factory=list)
     inodes: list[int] = field(default_factory=list)  # of config.yaml, one for each time it was replaced
 
     def begin(self) -> None:
@@ -124,8 +124,8 @@ class Journey:
             time.sleep(0.005)
         return None
 
-    def kill(self, victim: str) -> None:
-        """Kill *victim* as the kernel would: without warning."""
+    def kill(self, victim: str, stage: str) -> None:
+        """Kill *victim* as the kernel would: without warning, at *stage*."""
         if victim in ("horse", "both"):
             horse = self.horse()
             worker = self.worker() if victim == "both" else None
@@ -140,7 +140,7 @@ class Journey:
             child.kill()
         elif victim == "flushall":
             Redis.from_url(self.scene.home.redis_url).flushall()
-        self.kills.append((victim, time.monotonic()))
+        self.kills.append((victim, stage, time.monotonic()))
 
 
 @contextmanager
