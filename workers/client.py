@@ -6,12 +6,9 @@ outbox. A client is for one thread.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -24,16 +21,12 @@ from models.tables import BallotRow, SampleRow, VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.detect import DetectDecision
 from pipeline.domain import Choice, Ending, RunKind, Stage, StepState
-from pipeline.errors import BadInput, NotFound, Refused, Unreachable
-from pipeline.rules import Rules
+from pipeline.errors import BadInput, NotFound, Refused
 from pipeline.settings import Settings
 from pipeline.skills import parse_template
 from workers.clock import now
-from workers.home import Home
-from workers.host_config import HostConfig, file_stamp, load_host_config, read_template
-from workers.queues import Bells
-from workers.relay import relay
-from workers.sessions import Database, database
+from workers.host_config import HostConfig
+from workers.open_home import OpenHome
 
 MAX_VARIANTS = 10
 FORCEABLE = (Ending.COOLDOWN, Ending.POOR_CANDIDATE)
@@ -66,7 +59,7 @@ class Batch:
     check: int | None
 
 
-class Evolution:
+class Evolution(OpenHome):
     """The pipeline of one home.
 
     Args:
@@ -80,59 +73,6 @@ class Evolution:
         with Evolution(find_home()) as evolution:
             prompt = evolution.assign("file-naming", "task-17")
     """
-
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self._stack = contextlib.ExitStack()
-        self._database: Database | None = None
-        self._config: HostConfig | None = None
-        self._stamp: tuple[int, int, int] | None = None
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the database."""
-        self._stack.close()
-        self._database = None
-
-    @property
-    def database(self) -> Database:
-        """The database, opened at the first use.
-
-        Raises:
-            EvolutionError: it is away, or of another release.
-        """
-        if self._database is None:
-            self._database = self._stack.enter_context(database(self.home.ensure()))
-        return self._database
-
-    @property
-    def config(self) -> HostConfig:
-        """The host's configuration as it is now: read again whenever the file changed.
-
-        Raises:
-            ConfigError: it cannot be used.
-        """
-        stamp = file_stamp(self.home.config)
-        if self._config is None or stamp != self._stamp:
-            self._config, self._stamp = load_host_config(self.home.config), stamp
-        return self._config
-
-    def rules(self, skill: str, settings: Settings | None = None) -> Rules:
-        """Return the rules that a run of *skill* started now goes by.
-
-        Raises:
-            NotFound: the configuration has no such skill.
-        """
-        return Rules(settings=settings or self.config.settings, skill=self.config.skill(skill))
-
-    def template(self, rules: Rules) -> str:
-        """Return the text of the skill's template file."""
-        return read_template(self.config.path, rules.skill.template)
 
     # --- evolving ---------------------------------------------------------------------------------------------------
 
@@ -310,19 +250,6 @@ class Evolution:
                 bells.append(steps.wake(session, row.run_id, Stage.BANDIT, now()))
         self.ring([bell for bell in bells if bell])
         return noted
-
-    # --- bells ------------------------------------------------------------------------------------------------------
-
-    def ring(self, bells: Iterable[Bell]) -> bool:
-        """Ring bells and whatever else Redis lost; False when Redis is away, which loses nothing."""
-        door = Bells(self.home.redis_url)
-        try:
-            relay(self.home, door, bells)
-        except Unreachable:
-            return False
-        finally:
-            door.close()
-        return True
 
     def _work_now(self, bell: Bell) -> str:
         """Do a promotion or rollback here and now; a killed process leaves it to the worker."""
