@@ -36,6 +36,10 @@ class Spent:
     calls: int
     minutes: float
 
+    def plus(self, reply: Reply) -> Spent:
+        """Return the sum with one more call."""
+        return Spent(calls=self.calls + 1, minutes=self.minutes + getattr(reply, "duration_s", 0.0) / 60)
+
 
 def request_sha(request: Request, served_by: str) -> str:
     """Name a request by its content and by who answers it (tag, model digest, server version)."""

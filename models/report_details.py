@@ -71,6 +71,7 @@ class VariantLine:
     variant: int
     run: int
     skill: str
+    simulated: bool
     name: str
     generation: int
     mutation_type: str
@@ -161,8 +162,8 @@ def find_variant(session: Session, name: str, skill: str | None = None) -> int:
         query = query.where(VariantRow.name == name, VariantRow.name != "").order_by(VariantRow.run_id.desc())
     found = session.scalar(query.limit(1))
     if found is None:
-        owner = skill or "Any skill"
-        raise NotFound(f"{owner} has no variant {name!r}.", hint=f"evoctl results {skill}" if skill else "evoctl runs")
+        what = f"{skill} has no variant {name!r}." if skill else f"There is no variant {name!r}."
+        raise NotFound(what, hint=f"evoctl results {skill}" if skill else "evoctl runs")
     return found
 
 
@@ -256,7 +257,8 @@ def _variant(session: Session, row: VariantRow) -> VariantLine:
         .limit(1)
     )
     return VariantLine(
-        variant=row.variant_id, run=row.run_id, skill=row.skill_name, name=row.name, generation=row.generation,
+        variant=row.variant_id, run=row.run_id, skill=row.skill_name, name=row.name,
+        simulated=session.get_one(RunRow, row.run_id).simulated, generation=row.generation,
         mutation_type=row.mutation_type, parent=row.parent_id, second_parent=row.second_parent_id,
         fitness=row.fitness_score, right=row.fitness_correct, tested=row.fitness_n, overall=overall, fate=row.fate,
         fate_reason=row.fate_reason, reasoning=row.reasoning, text=row.prompt_text,

@@ -15,7 +15,7 @@ from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.algorithms.beta import clopper_pearson, probability_best
 from pipeline.algorithms.duel import chance_to_promote
 from pipeline.bandit import Arm, Tally, Verdict, decide
-from pipeline.domain import Choice, Fate, RunKind, Stage
+from pipeline.domain import Choice, Ending, Fate, RunKind, Stage
 from pipeline.errors import NotFound
 from pipeline.rules import Rules
 
@@ -153,7 +153,7 @@ def _arms(session: Session, run: RunRow, tally: Tally, verdict: Verdict) -> tupl
             ArmResult(
                 variant=variant, name=arm.name if arm else f"current (v{run.version})", shown=shown, wins=wins,
                 losses=losses, ties=shown - wins - losses, low=low, high=high, p_best=best[index],
-                fate=_fate(session, arm, verdict) if arm else "in use", tested=len(flags) if flags else None,
+                fate=_fate(session, arm, verdict) if arm else "incumbent", tested=len(flags) if flags else None,
                 e_value=verdict.evidence[index - 1] if arm else None, right=sum(flags) if flags else None,
             )
         )  # fmt: skip
@@ -191,7 +191,8 @@ def _fate(session: Session, arm: Arm, verdict: Verdict) -> str:
 def _words(row: RunRow, stage: str, verdict: Verdict, tally: Tally) -> str:
     """Say in words where the test stands."""
     if row.ended_at is not None:
-        return f"{row.ending}: {row.ending_reason}" if row.ending_reason else row.ending
+        reason = verdict.reason if row.ending == Ending.PROMOTED and verdict.winner else row.ending_reason
+        return f"Ended, {row.ending}: {reason}." if reason else f"Ended, {row.ending}."
     if not tally.arms:
         return f"The run is at {stage or 'its start'}; there is nothing to vote on yet."
     if stage == Stage.PROMOTE:

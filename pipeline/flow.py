@@ -158,7 +158,7 @@ class FailureKind(StrEnum):
     TOO_LONG = "too-long"  # the prompt does not fit the context
     REJECTED = "rejected"  # the server refused the request (4xx)
     CRASHED = "crashed"  # the runner failed on this request again and again
-    BUDGET = "budget"  # the evolution's call budget is spent
+    BUDGET = "budget"  # the evolution's budget of calls or minutes is spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class Answering:
         self._home, self._opened, self._mine, self._waited = home, opened, mine, waited
         with opened.read() as session:
             self._replies = journal.load_replies(session, mine)
-            self._calls = journal.spent(session, mine.run).calls
+            self._spent = journal.spent(session, mine.run)
         self._made: Counter[str] = Counter()
         self._models: LiveModels | None = None
 
@@ -71,11 +71,11 @@ class Answering:
             reply = self._effect(request)
         elif self._spent_out():
             # No call is made, so there is nothing to remember.
-            return Failed(kind=FailureKind.BUDGET, message="the evolution's call budget is spent")
+            return Failed(kind=FailureKind.BUDGET, message="the evolution's budget is spent")
         else:
             live = self._live()
             reply = live.ask(request)
-            self._calls += 1
+            self._spent = self._spent.plus(reply)
             role = request.role.value if isinstance(request, Generate) else "embedder"
             tag, simulated = live.tag_of(request), live.simulated
         with self._opened.write() as session:
@@ -92,11 +92,14 @@ class Answering:
     def _spent_out(self) -> bool:
         """Only the search is held to the budget: a test that has begun is not broken off for it."""
         searching = self._mine.kind is RunKind.EVOLUTION and self._mine.stage is Stage.MUTATE
-        return searching and self._calls >= self._mine.rules.settings.search.budget_calls
+        search = self._mine.rules.settings.search
+        return searching and (self._spent.calls >= search.budget_calls or self._spent.minutes >= search.budget_min)
 
     def _live(self) -> LiveModels:
         if self._models is None:
             from workers.live import LiveModels  # noqa: PLC0415 - the client costs half a second
 
-            self._models = LiveModels(self._home, self._opened, self._mine, waited=self._waited, begun=self._calls > 0)
+            self._models = LiveModels(
+                self._home, self._opened, self._mine, waited=self._waited, begun=self._spent.calls > 0
+            )
         return self._models

@@ -35,7 +35,7 @@ def score_outside(home: Home, request: ScoreOutside) -> Reply:
     kind, _, rest = request.scorer.partition(":")
     try:
         value = _by_python(rest, request) if kind == "python" else _by_command(home, rest, request)
-    except Exception as error:  # noqa: BLE001 - the skill's own code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the skill's own code may raise anything, or try to exit
         return Failed(kind=FailureKind.REJECTED, message=f"{request.scorer}: {type(error).__name__}: {error}"[:500])
     return value
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import steps
+from sqlalchemy.orm import Session
+
+from models import journal, steps
 from models.runs import Bell, bell_of
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage, StepState
@@ -18,7 +20,7 @@ from workers.home import Home
 from workers.lock import held
 from workers.queues import Bells, BellState, Ring
 from workers.sessions import Database, database
-from workers.turn import LOCK
+from workers.turn import LOCK, WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class _Open:
     state: StepState
     epoch: int
     rules: Rules
+    quiet_s: float  # time without use of the user's model that the step's next request wants
 
 
 @dataclass(slots=True)
@@ -39,7 +42,8 @@ class Seen:
 
     def for_s(self, job_id: str) -> float:
         """Return for how many seconds *job_id* has looked dead."""
-        return time.monotonic() - self.since.setdefault(job_id, time.monotonic())
+        since = self.since.setdefault(job_id, time.monotonic())
+        return time.monotonic() - since
 
 
 def relay(home: Home, bells: Bells, wanted: Iterable[Bell]) -> None:
@@ -73,6 +77,7 @@ def reconcile(
     """
     found = _open_steps(opened)
     free = repair and not held(home.locks / LOCK)
+    waiting = free and held(home.locks / WAITING)
     ringing = list(first)
     if repair:
         ringing += _buried(opened, [one for one in found if one.state is StepState.RUNNING], free=free)
@@ -80,10 +85,10 @@ def reconcile(
     ready = [one for one in found if one.state is StepState.READY and one.bell not in first]
     states = bells.states([one.bell.job_id for one in ready]) if ready else {}
     for one in ready:
-        bell = _ready_bell(opened, one, states[one.bell.job_id], seen, free=free)
+        bell = _ready_bell(opened, one, states[one.bell.job_id], seen, free=free, waiting=waiting)
         if bell is not None:
             ringing.append(bell)
-    known = {one.bell.run: one.rules for one in found}
+    known = {one.bell.run: one for one in found}
     bells.ring(_ring_of(bell, known.get(bell.run)) for bell in ringing)
     return len(ringing)
 
@@ -92,11 +97,17 @@ def _open_steps(opened: Database) -> list[_Open]:
     with opened.read() as session:
         rows: list[tuple[StepRow, RunRow]] = [(step, run) for step, run in session.execute(steps.due_steps(now()))]
         return [
-            _Open(
-                bell=bell_of(step, run), state=StepState(step.state), epoch=step.epoch, rules=Rules.from_json(run.rules)
-            )
+            _Open(bell_of(step, run), StepState(step.state), step.epoch, rules, _quiet_s(session, step, run, rules))
             for step, run in rows
+            for rules in (Rules.from_json(run.rules),)
         ]
+
+
+def _quiet_s(session: Session, step: StepRow, run: RunRow, rules: Rules) -> float:
+    """Return the quiet time that `LiveModels` will ask for: long before a search that nobody asked for begins."""
+    gate = rules.settings.gate
+    begun = not step.waiting_for or run.trigger == "person" or journal.spent(session, run.id).calls
+    return gate.resume_idle_s if begun else max(gate.resume_idle_s, gate.start_idle_min * 60)
 
 
 def _buried(opened: Database, running: list[_Open], *, free: bool) -> list[Bell]:
@@ -122,13 +133,15 @@ def _woken(opened: Database, waiting: list[_Open]) -> list[Bell]:
     return bells
 
 
-def _ready_bell(opened: Database, one: _Open, state: BellState, seen: Seen, *, free: bool) -> Bell | None:
+def _ready_bell(
+    opened: Database, one: _Open, state: BellState, seen: Seen, *, free: bool, waiting: bool
+) -> Bell | None:
     """Return the bell to ring for a ready step: its own when Redis knows none, a fresh one when the old one is dead."""
     if state is BellState.MISSING:
         seen.since.pop(one.bell.job_id, None)
         return one.bell
     # While another job holds the lock, a job that ended only made room; a taken one may still be starting up.
-    alive = state is BellState.QUEUED or not free
+    alive = state is BellState.QUEUED or not free or (state is BellState.TAKEN and waiting)
     patience_s = one.rules.settings.work.ring_grace_s if state is BellState.TAKEN else 0.0
     if alive or seen.for_s(one.bell.job_id) < patience_s:
         if alive:
@@ -139,14 +152,14 @@ def _ready_bell(opened: Database, one: _Open, state: BellState, seen: Seen, *, f
         return steps.ring_again(session, one.bell.step, one.bell.attempt, now())
 
 
-def _ring_of(bell: Bell, rules: Rules | None) -> Ring:
+def _ring_of(bell: Bell, known: _Open | None) -> Ring:
     meta: dict[str, Any] = {"skill": bell.skill}
-    if bell.waiting_for and rules is not None and bell.stage not in (Stage.DETECT, Stage.PROMOTE):
-        settings = rules.settings
+    if bell.waiting_for and known is not None and bell.stage not in (Stage.DETECT, Stage.PROMOTE):
+        settings = known.rules.settings
         meta["waiting_for"] = bell.waiting_for
         meta["hold"] = {
             "settings": to_data(settings.gate),
-            "quiet_s": settings.gate.resume_idle_s,
+            "quiet_s": known.quiet_s,
             "tag": settings.foreground.model,
             "url": settings.models.ollama_url,
         }

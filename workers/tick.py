@@ -9,7 +9,7 @@ import threading
 from datetime import timedelta
 
 from models import checks, feedback, journal
-from pipeline.errors import EvolutionError
+from pipeline.errors import BadInput, ConfigError, EvolutionError
 from pipeline.rules import Rules
 from workers.clock import now
 from workers.home import Home, find_home
@@ -54,17 +54,17 @@ class Tick:
                 stop.wait(self._pause_s)
 
     def once(self, opened: Database, bells: Bells) -> None:
-        """Do one round.
+        """Do one round. Repairs come first: what runs goes by its frozen rules and needs no configuration.
 
         Raises:
             EvolutionError: Redis, the database or the configuration cannot be used.
         """
-        config = self._fresh_config()
-        if self._count % CONFIG_EVERY == 0:
-            _timers(opened, config)
-        self._count += 1
-        _watch(self._home, config)
         reconcile(self._home, opened, bells, self._seen)
+        config = self._fresh_config()
+        _watch(self._home, config)
+        self._count += 1
+        if self._count % CONFIG_EVERY == 1:
+            _timers(opened, config)
 
     @property
     def _pause_s(self) -> float:
@@ -88,15 +88,25 @@ def run(home: Home) -> None:
 
 
 def _timers(opened: Database, config: HostConfig) -> None:
-    """Start the drift checks that are due, let silence count as ok, and drop old reply texts."""
+    """Start the drift checks that are due, let silence count as ok, and drop old reply texts.
+
+    Raises:
+        EvolutionError: a skill's template cannot be read; the other skills have been seen to first.
+    """
     at = now()
+    troubles: list[ConfigError | BadInput] = []
     for spec in config.skills.values():
         rules = Rules(settings=config.settings, skill=spec)
         with opened.write() as session:
             feedback.mature(session, rules, at)
-            checks.start_due(session, rules, read_template(config.path, spec.template), at)
+            try:
+                checks.start_due(session, rules, read_template(config.path, spec.template), at)
+            except (ConfigError, BadInput) as trouble:
+                troubles.append(trouble)
     with opened.write() as session:
         journal.prune(session, at - timedelta(days=KEEP_REPLIES_D))
+    for trouble in troubles:
+        raise trouble
 
 
 def _watch(home: Home, config: HostConfig) -> None:

@@ -16,12 +16,13 @@ from pipeline.errors import Unreachable
 from pipeline.settings import GateSettings, from_data
 from workers import queues
 from workers.home import Home, find_home
-from workers.lock import Lock
+from workers.lock import POLL_S, Lock
 
 for _name in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ.setdefault(_name, "1")  # one thread is faster here (measured x120), and keeps off the user's cores
 
 LOCK = "evolution.lock"
+WAITING = "waiting.lock"  # held by a job that waits for the gate, so that nobody takes it for dead
 LOCK_WAIT_S = 20.0  # a second worker's job waits this long for the first one's, then makes room
 OTHER_JOB = "another evolution job is running"
 
@@ -59,15 +60,17 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
 
     settings = from_data(GateSettings, hold["settings"])
     gate = Gate(home.root, settings, hold["tag"], hold["url"])
-    bells = queues.Bells(home.redis_url)
+    bells, waiting = queues.Bells(home.redis_url), Lock(home.locks / WAITING)
     end = time.monotonic() + settings.wait_s
     try:
+        waiting.take(POLL_S * 2)  # long enough for a reconciliation that looks at it just now
         while not (reading := gate.reading(hold["quiet_s"])).open:
             queues.note_waiting(reading.detail)
             if time.monotonic() >= end or _urgent(bells.next_job()):
                 return True
             time.sleep(settings.poll_s)
     finally:
+        waiting.release()
         bells.close()
     return False
 

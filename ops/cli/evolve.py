@@ -1,0 +1,190 @@
+"""`enqueue` (also `evolve`), `create` and `cancel`: starting and stopping evolutions."""
+
+# ruff: noqa: PLC0415 - help and completion import none of what the commands need
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ops.cli.call import Call, command, pass_call
+from ops.cli.failures import NEGATIVE
+from ops.cli.output import progress, show
+from ops.cli.results import RunNumber
+from ops.cli.skill import SKILL
+from ops.cli.words import run_state
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from models.report_values import RunLine
+    from pipeline.settings import Search, Settings
+    from workers.client import Started
+    from workers.overview import Overview
+
+MAX_FILE = 256 * 1024  # bytes of a prompt
+WAIT_STEP_S = 0.5
+LETTERS = "abcdefghij"
+SHOWN_LETTERS = "abc"
+
+
+@command(
+    "enqueue",
+    examples="evoctl enqueue file-naming\nevoctl enqueue file-naming --variants 5 --budget-calls 200 --wait\n"
+    "evoctl evolve file-naming --force",
+)
+@SKILL
+@click.option("--variants", type=click.IntRange(1, 10), help="New prompts to vote on.")
+@click.option("--generations", type=click.IntRange(1, 200), help="Most rounds of breeding.")
+@click.option("--population", type=click.IntRange(2, 100), help="Prompts bred side by side.")
+@click.option("--budget-calls", type=click.IntRange(10), help="Most model calls.")
+@click.option("--force", is_flag=True, help="Despite the cooldown, or for a poor candidate.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
+@click.option("--wait", is_flag=True, help="Stay until votes are wanted or the run ends.")
+@pass_call
+def enqueue(call: Call, /, skill: str, *, force: bool, seed: int | None, wait: bool, **overrides: int | None) -> int:
+    """Start an evolution of a skill now.
+
+    Accuracy need not have fallen. Options override the configuration for this run.
+    """
+    with call.evolution() as evolution:
+        settings = _overridden(evolution.config.settings, overrides)
+        started = evolution.enqueue(skill, force=force, settings=settings, seed=seed)
+    overview = call.overview()
+    line = _wait(call, overview, started.run) if wait else _line(overview, started.run)
+    gate = overview.gate()
+    search = settings.search
+    plan = {
+        "generations": search.generations, "population": search.population, "variants": search.variants,
+        "budget_calls": search.budget_calls, "budget_min": search.budget_min,
+    }  # fmt: skip
+    finding = started.finding.reason if started.finding else ""
+    data = {"run": line, "finding": finding, "plan": plan, "gate": gate, "rung": started.rung}
+
+    def text() -> str:
+        if wait:
+            return f"Run r{started.run}: {run_state(line)}"
+        return "\n".join(
+            (
+                f"Queued run r{started.run} for {skill}: {show(finding)}.",
+                f"  plan  {_plan(search)}",
+                f"  gate  {'open' if gate.open else 'closed'}: {show(gate.detail)}",
+            )
+        )
+
+    call.result("enqueue", data, text)
+    _say_unrung(call, started)
+    call.next("evoctl status", f"evoctl results {skill}", f"evoctl cancel r{started.run}")
+    return NEGATIVE if wait and line.ending in ("failed", "refused") else 0
+
+
+def _variant_options(function: Any) -> Any:
+    for letter in reversed(LETTERS):
+        function = click.option(
+            f"--variant-{letter}", letter, metavar="FILE", required=letter == "a", hidden=letter not in SHOWN_LETTERS,
+            help="An instruction, or a whole template." + (" Up to --variant-j." if letter == "c" else ""),
+        )(function)  # fmt: skip
+    return function
+
+
+@command(
+    "create",
+    examples="evoctl create file-naming --variant-a shorter.md\n"
+    "evoctl create file-naming --variant-a a.md --variant-b b.md --variant-c c.md",
+)
+@SKILL
+@_variant_options
+@click.option("--reason", default="prompts written by a person", metavar="TEXT", help="Kept with the run.")
+@pass_call
+def create(call: Call, /, skill: str, *, reason: str, **files: str | None) -> None:
+    """Put prompts that you wrote to the vote.
+
+    They stand beside the one in use, blind. No model writes anything. Only the instruction of a template is tested; the frame with the fields stays.
+    """
+    given = [(letter, files[letter]) for letter in LETTERS if files.get(letter)]
+    for (letter, _), wanted in zip(given, LETTERS, strict=False):
+        if letter != wanted:
+            raise BadInput(f"There is a --variant-{letter} but no --variant-{wanted}.")
+    instructions = tuple(_instruction(str(path)) for _, path in given)
+    with call.evolution() as evolution:
+        started = evolution.create(skill, instructions, reason=reason)
+    names = [f"variant_{letter}" for letter, _ in given]
+    data = {"run": started.run, "skill": skill, "variants": names, "rung": started.rung}
+    call.result("create", data, lambda: f"Run r{started.run} of {skill} puts {', '.join(names)} to the vote.")
+    _say_unrung(call, started)
+    call.next(f"evoctl vote {skill}", f"evoctl results {skill}")
+
+
+@command("cancel", examples="evoctl cancel r7\nevoctl cancel r7 --reason 'wrong data'")
+@click.argument("run", type=RunNumber(), metavar="RUN")
+@click.option("--reason", default="cancelled by a person", metavar="TEXT", help="Kept with the run.")
+@pass_call
+def cancel(call: Call, run: int, *, reason: str) -> None:
+    """Stop a run.
+
+    The prompt in use stays.
+    """
+    with call.evolution() as evolution:
+        evolution.cancel(run, reason)
+    call.result("cancel", {"run": run, "reason": reason}, lambda: f"Cancelled run r{run}. The prompt in use stays.")
+
+
+def _overridden(settings: Settings, overrides: dict[str, int | None]) -> Settings:
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return replace(settings, search=replace(settings.search, **given)) if given else settings
+
+
+def _plan(search: Search) -> str:
+    return (
+        f"at most {search.generations} generations of {search.population} prompts, {search.budget_calls} model calls, "
+        f"{search.budget_min:g} min of model time; {search.variants} variants to vote on"
+    )
+
+
+def _say_unrung(call: Call, started: Started) -> None:
+    if not started.rung:
+        call.note("Redis is away; the run is kept and begins when `evoctl up` (or `evoctl tick` and a worker) runs.")
+
+
+def _line(overview: Overview, run: int) -> RunLine:
+    from models import report_details
+
+    with overview.read() as session:
+        return report_details.run_detail(session, run).line
+
+
+def _wait(call: Call, overview: Overview, run: int) -> RunLine:
+    """Tell how the run goes on until it ends or asks people."""
+    with progress(quiet=call.quiet or call.json) as tell:
+        while True:
+            line = _line(overview, run)
+            tell(f"r{run} {run_state(line)}")
+            if line.ended_at is not None or line.open_ballots:
+                return line
+            time.sleep(WAIT_STEP_S)
+
+
+def _instruction(path: str) -> str:
+    """Read a file with an instruction or a whole template.
+
+    Raises:
+        BadInput: it cannot be read, is too long, or is no text.
+    """
+    from pipeline.skills import PLACEHOLDER, parse_template
+
+    try:
+        if not Path(path).is_file():
+            raise BadInput(f"{path} is no file.")
+        content = Path(path).read_bytes()[: MAX_FILE + 1]
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read.", why=error.strerror or str(error)) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is no UTF-8 text.", why=str(error)) from error
+    if len(content) > MAX_FILE:
+        raise BadInput(f"{path} is longer than {MAX_FILE} bytes.")
+    if "\x00" in text:
+        raise BadInput(f"{path} has a NUL character.")
+    return parse_template(text).instruction if PLACEHOLDER.search(text) else text.strip()

@@ -1,0 +1,281 @@
+"""`up` and `down`: everything that runs in the background, under one process."""
+
+# ruff: noqa: PLC0415 - help and completion import none of what the commands need
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ops.cli.call import Call, command, pass_call
+from ops.cli.output import show
+from pipeline.errors import Blocked, ConfigError, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from ops.supervise import Process
+    from workers.home import Home
+    from workers.lock import Lock
+
+PORT = 9182  # of the page
+LOCK, PID_FILE, LOG = "up.lock", "up.json", "up.log"
+WEB_URL = "web.url"  # where the page writes its address
+MARK = "EVOCTL_UP"  # in the environment of every process of one `up`, so that `down` finds those it left behind
+REDIS_S, READY_S, STOP_S = 10.0, 30.0, 40.0
+POLL_S = 0.1
+
+
+@command("up", examples="evoctl up\nevoctl up --detach\nevoctl up --no-web --no-worker")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Of the page; 0 takes a free one."
+)
+@click.option("--no-web", is_flag=True, help="Without the page.")
+@click.option("--no-worker", is_flag=True, help="Without the RQ worker: it runs elsewhere.")
+@click.option("--detach", is_flag=True, help="Return when everything runs; `evoctl down` stops it.")
+@pass_call
+def up(call: Call, *, port: int, no_web: bool, no_worker: bool, detach: bool) -> None:
+    """Run everything in the background: Valkey, tick, worker, web.
+
+    Valkey is left out when RQ_REDIS_URL names another Redis. Each process is restarted when it ends. Ctrl-C stops them all.
+    """
+    home = call.home.ensure()
+    if not home.config.is_file():
+        raise ConfigError(f"There is no configuration at {home.config}.", hint="evoctl init --example")
+    if detach:
+        _detach(call, home, port, no_web=no_web, no_worker=no_worker)
+        return
+    with _only_one(home):
+        _migrate(home)
+        _run(call, home, None if no_web else port, worker=not no_worker)
+
+
+@command("down", examples="evoctl down")
+@pass_call
+def down(call: Call) -> None:
+    """Stop what `up` runs.
+
+    What a killed `up` left behind is stopped as well.
+    """
+    from workers.lock import held
+
+    home = call.home
+    known = _read(home)
+    running = (home.locks / LOCK).exists() and held(home.locks / LOCK)
+    if running:
+        if not isinstance(known.get("pid"), int):
+            raise Refused(
+                "An `evoctl up` of this home runs, but its process id is not known.", hint="Stop it by Ctrl-C."
+            )
+        os.kill(known["pid"], signal.SIGTERM)
+        _until(
+            lambda: not held(home.locks / LOCK),
+            STOP_S,
+            Unreachable("`evoctl up` did not stop in time.", hint="evoctl down"),
+        )
+    left = _end_left_behind(str(known.get("mark", "")))
+    (home.pid_dir / PID_FILE).unlink(missing_ok=True)
+    words = "Stopped." if running or left else "Nothing was running."
+    call.result("down", {"stopped": running, "left_behind": left}, lambda: words)
+
+
+@contextlib.contextmanager
+def _only_one(home: Home) -> Iterator[None]:
+    from workers.lock import Lock
+
+    lock: Lock = Lock(home.locks / LOCK)
+    if not lock.take():
+        pid = _read(home).get("pid")
+        raise Blocked(
+            "An `evoctl up` of this home runs already.", why=f"It is process {pid}." if pid else "", hint="evoctl down"
+        )
+    with lock:
+        try:
+            yield
+        finally:
+            (home.pid_dir / PID_FILE).unlink(missing_ok=True)
+
+
+def _migrate(home: Home) -> None:
+    from ops.cli.setup import bring_up_to_date
+
+    bring_up_to_date(home)
+
+
+def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
+    """Start everything, say where it is, and watch until a signal comes."""
+    from ops.supervise import Supervisor, stop_on_signal
+
+    done = threading.Event()
+    stop_on_signal(done)
+    mark = secrets.token_hex(8)
+    _write(home, {"pid": os.getpid(), "mark": mark, "ready": False})
+    with contextlib.ExitStack() as stack:
+        (home.root / WEB_URL).unlink(missing_ok=True)  # of a page that was killed
+        services = stack.enter_context(Supervisor(_services(home, mark)))
+        _wait_for_redis(home, done)
+        processes = _processes(home, mark, port, worker=worker)
+        rest = stack.enter_context(Supervisor(processes))
+        for supervisor in (services, rest):
+            threading.Thread(target=supervisor.watch, daemon=True).start()
+        names = [process.name for process in (*services.processes, *processes)]
+        _write(home, {"pid": os.getpid(), "mark": mark, "ready": True, "processes": names})
+        call.result(
+            "up", {"pid": os.getpid(), "processes": names, "logs": str(home.log_dir)}, lambda: _running(home, names)
+        )
+        sys.stdout.flush()
+        _wait(done, call, home)
+        call.note("Stopping ...")
+
+
+def _wait(done: threading.Event, call: Call, home: Home) -> None:
+    """Wait for the end; tell the page's address when there is one."""
+    file, before = home.root / WEB_URL, ""
+    while not done.wait(POLL_S * 5):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            address = file.read_text(encoding="utf-8").strip()
+            if address and address != before and not before:
+                call.note(f"Page: {show(address)}")
+            before = before or address
+
+
+def _running(home: Home, names: list[str]) -> str:
+    return f"Running: {', '.join(names)}.\nLogs:    {show(home.log_dir)}\nCtrl-C (or evoctl down) stops them."
+
+
+def _services(home: Home, mark: str) -> list[Process]:
+    """Return the embedded Valkey, unless another Redis is named or it runs already."""
+    from ops.cli.setup import embedded, embedded_url
+    from ops.supervise import Process, redis_run
+    from ops.valkey import prepare
+
+    if not embedded(home):
+        return []
+    if embedded_url(home) and redis_run(embedded_url(home)):
+        return []
+    _, words = prepare(home)
+    os.environ.pop("RQ_REDIS_URL", None)  # it named this server, perhaps at another port
+    return [Process("valkey", words, log=home.log_dir / "valkey.log", env={MARK: mark})]
+
+
+def _processes(home: Home, mark: str, port: int | None, *, worker: bool) -> list[Process]:
+    """Return tick, worker and page."""
+    from ops.cli.processes import search_path
+    from ops.cli.setup import environment
+    from ops.supervise import Process
+
+    variables = {**environment(home), MARK: mark, "PATH": search_path(os.environ)}
+    logs, evoctl = home.log_dir, [sys.executable, "-m", "ops.cli"]
+    found = [Process("tick", [*evoctl, "tick"], log=logs / "tick.log", env=variables)]
+    if worker:
+        rq = shutil.which("rq", path=variables["PATH"])
+        if rq is None:
+            raise Unreachable("The command rq is not installed.", hint="Install tinyarms-evolution with what it needs.")
+        command_line = [rq, "worker", "evolution"]
+        found.append(
+            Process("worker", command_line, log=logs / "worker.log", env=variables, needs_redis=home.redis_url)
+        )
+    if port is not None:
+        found.append(Process("web", [*evoctl, "web", "--port", str(port)], log=logs / "web.log", env=variables))
+    return found
+
+
+def _wait_for_redis(home: Home, done: threading.Event) -> None:
+    from ops.supervise import redis_run
+
+    url = home.redis_url
+    place = url.rpartition("@")[2]
+    error = Unreachable(f"Redis does not answer at {place}.", hint=f"See {home.log_dir / 'valkey.log'}")
+    _until(lambda: done.is_set() or bool(redis_run(url)), REDIS_S, error)
+
+
+def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool) -> None:
+    """Start `up` as a process of its own and wait until everything runs.
+
+    Raises:
+        Blocked: one runs already.
+        Unreachable: it ended, or was not ready in time.
+    """
+    from workers.lock import held
+
+    if held(home.locks / LOCK):
+        raise Blocked("An `evoctl up` of this home runs already.", hint="evoctl down")
+    words = [
+        sys.executable,
+        "-m",
+        "ops.cli",
+        "--home",
+        str(home.root),
+        "--config",
+        str(home.config),
+        "up",
+        "--port",
+        str(port),
+    ]
+    words += ["--no-web"] * no_web + ["--no-worker"] * no_worker
+    (home.pid_dir / PID_FILE).unlink(missing_ok=True)
+    log = home.log_dir / LOG
+    with log.open("ab") as file:
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - our own command
+    failed = Unreachable("`evoctl up` did not start.", hint=f"See {log}")
+    _until(lambda: child.poll() is not None or bool(_read(home).get("ready")), READY_S, failed)
+    if child.poll() is not None:
+        raise failed
+    names = _read(home).get("processes", [])
+    data = {"pid": child.pid, "processes": names, "logs": str(home.log_dir)}
+    call.result("up", data, lambda: f"Running: {', '.join(names)}.\nLogs:    {show(home.log_dir)}")
+    call.next("evoctl status", "evoctl down")
+
+
+def _end_left_behind(mark: str) -> int:
+    """Stop processes that a killed `up` left behind: those with its mark in their environment."""
+    import psutil
+
+    if not mark:
+        return 0
+    ours = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                ours.append(process)
+    for process in ours:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(ours, timeout=STOP_S / 4)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return len(ours)
+
+
+def _until(true: Any, seconds: float, error: Exception) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() >= end:
+            raise error
+        time.sleep(POLL_S)
+
+
+def _read(home: Home) -> dict[str, Any]:
+    try:
+        data = json.loads((home.pid_dir / PID_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _write(home: Home, data: dict[str, Any]) -> None:
+    path = home.pid_dir / PID_FILE
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(data), encoding="utf-8")
+    part.replace(path)

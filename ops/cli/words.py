@@ -1,0 +1,53 @@
+"""How figures and runs are said to people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ops.cli.output import moment, number, show
+
+if TYPE_CHECKING:
+    from models.report_values import Accuracy, RunLine
+
+SIMULATED = "simulated"  # beside everything that a simulated server had a part in
+
+
+def accuracy(found: Accuracy) -> str:
+    """Say an accuracy with what it rests on.
+
+    The interval is Wilson's, at 95 %.
+    """
+    if found.value is None:
+        return "no judged samples"
+    return f"{found.value:.2f} over {found.n} samples ({found.low:.2f} to {found.high:.2f}; {found.basis})"
+
+
+def run_state(line: RunLine) -> str:
+    """Say in one line what a run does or how it ended."""
+    if line.ended_at is not None:
+        return f"{line.ending}: {show(line.ending_reason, limit=200)}" if line.ending_reason else line.ending
+    parts = [f"{line.stage} {line.state}"]
+    if line.stage == "mutate" and line.generation is not None:
+        parts.append(f"generation {line.generation} of {line.generations}")
+    if line.best_fitness is not None and line.votes is None:
+        parts.append(f"best fitness {line.best_fitness:.2f}")
+    if line.votes is not None:
+        parts.append(f"{line.votes} of at most {line.cap} votes, {line.open_ballots} ballots open")
+    if line.waiting_for:
+        parts.append(f"waiting: {show(line.waiting_for)}")
+    return ", ".join(parts)
+
+
+def run_name(line: RunLine) -> str:
+    """Name a run, with a mark when it is simulated."""
+    return f"r{line.run} ({SIMULATED})" if line.simulated else f"r{line.run}"
+
+
+def arrow(before: float | None, after: float | None) -> str:
+    """Write a change of accuracy; `-` where nothing was measured."""
+    return "-" if before is None or after is None else f"{number(before)} -> {number(after)}"
+
+
+def since(line: RunLine) -> str:
+    """Say when a run began and, if so, ended."""
+    return moment(line.created_at) + (f" to {moment(line.ended_at)}" if line.ended_at else "")
