@@ -105,8 +105,8 @@ def _timers(opened: Database, config: HostConfig) -> None:
                 troubles.append(trouble)
     with opened.write() as session:
         journal.prune(session, at - timedelta(days=KEEP_REPLIES_D))
-    for trouble in troubles:
-        raise trouble
+    if troubles:
+        raise troubles[0]
 
 
 def _watch(home: Home, config: HostConfig) -> None:
