@@ -38,6 +38,7 @@ def exit_code(error: BaseException) -> int:
 
 def fail(error: BaseException, call: Call) -> int:
     """Tell the error on standard error, and return its exit code."""
+    error = _translated(error)
     code = exit_code(error)
     kind, what, why, hint = _told(error, call)
     if call.json:
@@ -54,6 +55,14 @@ def fail(error: BaseException, call: Call) -> int:
         for index, line in enumerate(words.splitlines()):
             click.echo(f"  {title}:  {show(line)}" if index == 0 else f"        {show(line)}", err=True)
     return code
+
+
+def _translated(error: BaseException) -> BaseException:
+    """Give a broken or absent database the name that its exit code belongs to."""
+    database = sys.modules.get("sqlalchemy.exc")  # an error of it cannot be there unless it is loaded
+    if database is None or type(error) not in (database.DatabaseError, database.OperationalError):
+        return error
+    return Unreachable("The database cannot be used.", why=str(getattr(error, "orig", "")), hint="evoctl doctor")
 
 
 def _told(error: BaseException, call: Call) -> tuple[str, str, str, str]:

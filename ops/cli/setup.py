@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -71,7 +71,7 @@ def migrate(call: Call, *, check: bool) -> int:
     if check:
         engine = make_engine(home.database_url)
         try:
-            before = after = _reached(lambda: current(engine))
+            before = after = current(engine)
         finally:
             engine.dispose()
     else:
@@ -172,27 +172,11 @@ def bring_up_to_date(home: Home) -> tuple[str | None, str | None]:
 
     engine = make_engine(home.ensure().database_url)
     try:
-        before = _reached(lambda: current(engine))
-        _reached(lambda: upgrade(engine))
-        return before, _reached(lambda: current(engine))
+        before = current(engine)
+        upgrade(engine)
+        return before, current(engine)
     finally:
         engine.dispose()
-
-
-def _reached(step: Any) -> Any:
-    """Run *step* against the database.
-
-    Raises:
-        Unreachable: it is locked or away.
-    """
-    from sqlalchemy.exc import OperationalError
-
-    from pipeline.errors import Unreachable
-
-    try:
-        return step()
-    except OperationalError as error:
-        raise Unreachable("The database does not answer.", why=str(error.orig), hint="evoctl doctor") from error
 
 
 def _write_config(config: Path, *, example: bool) -> list[Path]:

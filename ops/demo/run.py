@@ -29,7 +29,6 @@ from workers.client import Evolution
 from workers.home import Home
 from workers.lease import foreground
 
-WORK_S = 1.5  # how long the demo's user works in the middle of the search
 POLL_S = 0.1
 PATIENCE_S = {False: 240.0, True: 24 * 3600.0}  # simulated, real: then the demo gives up
 AGAIN = 30  # pictures named with the bad prompt, at most, before its rollback
@@ -148,10 +147,22 @@ def _user_works(story: Story, home: Home, run: int) -> None:
         if busy:
             break
         story.wait()
-    story.tell(f"The user's own program needs the model for {WORK_S} s ...")
+    story.tell("The user's own program needs the model ...")
     with foreground(home.root):
-        time.sleep(WORK_S)
-    story.tell("... and is done. The search goes on where it was.")
+        waits = _waits_for(story, run)
+    story.tell(f"... and is done; evolution made room ({waits}). The search goes on where it was.")
+
+
+def _waits_for(story: Story, run: int) -> str:
+    """Keep working until the pipeline shows that it waits, and return its words for it."""
+    while True:
+        with story.evolution.database.read() as session:
+            words = session.scalar(
+                select(StepRow.waiting_for).where(StepRow.run_id == run, StepRow.waiting_for != "").limit(1)
+            )
+        if words:
+            return words
+        story.wait()
 
 
 def _vote_until_decided(story: Story, run: int) -> str:

@@ -46,18 +46,22 @@ def serve(home: Home, port: int = PORT, open_page: bool = False) -> None:  # noq
         create_app(home, token, book.write), sockets=[listener], threads=THREADS, connection_limit=CONNECTIONS,
         ident="", max_request_body_size=BODY_BYTES, max_request_header_size=HEADER_BYTES,
     )  # fmt: skip
-    book.write(token)
-    if port not in (0, book.port):
-        click.echo(f"Port {port} is taken; the page is on {book.port}.")
-    click.echo(f"Open {book.address(token)} (works once; the next one will be in {book.path})")
-    if open_page:
-        threading.Thread(target=webbrowser.open, args=(book.address(token),), daemon=True).start()
     _stop_on_sigterm()
     try:
+        book.write(token)
+        _announce(book, token, port)
+        if open_page:
+            threading.Thread(target=webbrowser.open, args=(book.address(token),), daemon=True).start()
         server.run()  # returns on SystemExit and KeyboardInterrupt
     finally:
         server.close()
         book.path.unlink(missing_ok=True)
+
+
+def _announce(book: AddressBook, token: str, wanted: int) -> None:
+    if wanted not in (0, book.port):
+        click.echo(f"Port {wanted} is taken; the page is on {book.port}.")
+    click.echo(f"Open {book.address(token)} (works once; the next one will be in {book.path})")
 
 
 class AddressBook:

@@ -327,5 +327,5 @@ def test_sigterm_ends_the_page_and_its_address(tmp_path: Path, serve: Any) -> No
         assert (page.home.root / "web.url").exists()
         os.kill(page.process.pid, signal.SIGTERM)
 
-        assert page.process.wait(5) == 0
+        assert page.process.wait(15) == 0
         assert not (page.home.root / "web.url").exists()
