@@ -25,7 +25,7 @@ from models.base import make_engine
 from models.journal import Spent, spent
 from models.runs import Bell
 from models.tables import VariantRow
-from models.work_tables import GateEventRow, RunRow, StepRow
+from models.work_tables import EvolutionRow, GateEventRow, RunRow, StepRow
 from ops.demo.scene import SIMULATED_MODELS, write_host
 from ops.simulator.server import SimulatorServer
 from ops.simulator.worlds.file_naming import FileNamingWorld
@@ -73,15 +73,17 @@ class Site:
         parts = {name: replace(getattr(settings, name), **values) for name, values in sections.items()}
         self.rules = replace(self.rules, settings=replace(settings, **parts))
 
-    def judging(self, finalists: int = 3, *, trigger: str = "person") -> Bell:
+    def judging(self, finalists: int = 3, *, trigger: str = "person", kind: RunKind = RunKind.DRIFT_CHECK) -> Bell:
         """Start a run whose judge has *finalists* to score: as many model calls, in one visit."""
         at, text = datetime.now(UTC), read_template(self.home.config, self.rules.skill.template)
         with self.opened.write() as session:
             prompts.note_version(session, self.rules.skill, text, at)
             bell = runs.start_run(
-                session, rules=self.rules, kind=RunKind.DRIFT_CHECK, trigger=trigger, stage=Stage.JUDGE, version=1,
+                session, rules=self.rules, kind=kind, trigger=trigger, stage=Stage.JUDGE, version=1,
                 seed=7, now=at,
             )  # fmt: skip
+            if kind is RunKind.EVOLUTION:
+                session.add(EvolutionRow(run_id=bell.run, started_at=at))
             for index in range(finalists):
                 words = f"{INSTRUCTIONS[index % len(INSTRUCTIONS)]} Mind rule {index}."
                 session.add(

@@ -1,0 +1,260 @@
+"""status, stats, results, runs, show and diff."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from models.tables import BallotCardRow, PromptVersionRow, SampleRow, SkillRow, VariantRow
+from models.work_tables import RunRow, StepRow
+from ops.cli.output import HARMFUL
+
+HOSTILE = (
+    "\x1b[2J\x1b]8;;http://evil.example\x1b\\\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e\u2066\x00\x85\u2028[/]{{x}}\U000e0041"
+)
+
+
+def terminal_safe(text: str) -> bool:
+    """Tell whether every character of *text* is shown and not obeyed."""
+    return all(unicodedata.category(c) not in HARMFUL or c == "\n" for c in text)
+
+
+def poison(trial: Any) -> None:
+    """Write hostile text into every column that holds a text of others."""
+    with trial.evolution.database.write() as session:
+        fields = json.dumps({f"n{HOSTILE}": HOSTILE})
+        session.execute(update(SampleRow).values(output=HOSTILE, expected=HOSTILE, fields=fields))
+        session.execute(update(SampleRow).where(SampleRow.id == 1).values(task_id=HOSTILE))
+        session.execute(update(BallotCardRow).values(output=HOSTILE))
+        session.execute(update(VariantRow).values(prompt_text=HOSTILE, reasoning=HOSTILE, fate_reason=HOSTILE))
+        session.execute(update(RunRow).values(reason=HOSTILE))
+        session.execute(update(StepRow).values(waiting_for=HOSTILE, error=HOSTILE))
+        session.execute(update(SkillRow).values(check_reason=HOSTILE))
+        session.execute(update(PromptVersionRow).values(text=f"{HOSTILE}\n---\n{{{{x}}}}{HOSTILE}\n", template=HOSTILE))
+
+
+COMMANDS = (
+    ("status",),
+    ("stats",),
+    ("runs",),
+    ("runs", "file-naming"),
+    ("results", "file-naming"),
+    ("show", "r1"),
+    ("show", "r1", "--all"),
+    ("show", "file-naming"),
+    ("show", "variant_a"),
+    ("diff", "file-naming", "v1", "variant_a"),
+    ("vote",),
+    ("feedback", "list", "file-naming"),
+    ("promote", "file-naming", "variant_a", "--dry-run"),
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("extra", [(), ("--plain",), ("--json",)], ids=["table", "plain", "json"])
+def test_hostile_texts_never_reach_the_terminal(
+    evoctl: Any, trial: Any, words: tuple[str, ...], extra: tuple[str, ...]
+) -> None:
+    """Prompts, outputs, inputs and reasons of others are shown with escapes, and JSON is ASCII."""
+    poison(trial)
+
+    said = evoctl(*words, *extra)
+
+    assert said.code == 0, said
+    assert terminal_safe(said.out.replace("\t", "") if "--plain" in extra else said.out)
+    assert terminal_safe(said.err)
+    if "--json" in extra:
+        assert said.out.isascii()
+        assert said.data
+
+
+def test_an_error_with_hostile_words_is_harmless(evoctl: Any, host: object) -> None:
+    """What a person typed is shown with escapes as well."""
+    for words in (
+        ("show", HOSTILE),
+        ("results", HOSTILE),
+        (HOSTILE,),
+        ("cancel", HOSTILE),
+        ("diff", "file-naming", "v1", HOSTILE),
+        ("feedback", "import", "file-naming", HOSTILE),
+        ("feedback", "import", "file-naming", "\udcff"),
+        ("create", "file-naming", "--variant-a", HOSTILE),
+    ):
+        for extra in ((), ("--json",)):
+            said = evoctl(*words, *extra)
+            assert said.code in (2, 3), said
+            assert terminal_safe(said.err)
+            assert said.out == ""
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_json_is_exactly_one_document(evoctl: Any, trial: Any, words: tuple[str, ...]) -> None:
+    """One line, one object, with the schema of the command, and nothing on standard error."""
+    said = evoctl(*words, "--json")
+
+    assert said.out.count("\n") == 1
+    assert said.err == ""
+    document = json.loads(said.out)
+    assert set(document) == {"schema", "ok", "data"}
+    assert document["schema"].startswith(f"evoctl.{words[0]}")
+    assert document["schema"].endswith("/1")
+
+
+def test_status_names_skills_runs_queue_and_gate(evoctl: Any, trial: Any) -> None:
+    """What runs and what it waits for is one line each; ballots lead to the vote."""
+    said = evoctl("status")
+
+    assert "file-naming        v1  accuracy 1.00 over 20 samples (0.84 to 1.00; 20 by person)" in said.out
+    assert "r1 evolution: bandit waiting, 0 of at most 30 votes, " in said.out
+    assert "Queue: 0 running, 0 ready, 1 waiting." in said.out
+    assert "Gate: open" in said.out
+    assert said.err == "Next: evoctl vote\n"
+
+
+def test_status_as_json_has_what_the_text_says(evoctl: Any, trial: Any) -> None:
+    """Version, accuracy with its basis, open run, queue and gate."""
+    data = evoctl("status", "--json").data
+
+    skill = data["skills"][0]
+    assert (skill["skill"], skill["version"], skill["accuracy"]["n"], skill["accuracy"]["person"]) == (
+        "file-naming",
+        1,
+        20,
+        20,
+    )
+    assert (skill["open"][0]["stage"], skill["open"][0]["waiting_for"]) == ("bandit", "votes")
+    assert (data["queue"][0]["run"], data["gate"]["open"], data["simulated"]) == (trial.run, True, False)
+
+
+def test_what_is_simulated_says_so(evoctl: Any, trial: Any) -> None:
+    """Every report of a simulated run has the word."""
+    with trial.evolution.database.write() as session:
+        session.get_one(RunRow, trial.run).simulated = True
+
+    for words in (("status",), ("runs",), ("results", "file-naming"), ("show", "r1"), ("show", "variant_a")):
+        assert "simulated" in evoctl(*words).out, words
+
+
+def test_quiet_says_nothing_beside_the_result(evoctl: Any, trial: Any) -> None:
+    """-q leaves standard error empty."""
+    for words in (("status",), ("results", "file-naming"), ("vote",)):
+        assert evoctl("-q", *words).err == ""
+
+
+def test_stats_fail_under_a_mark(evoctl: Any, fill: Any) -> None:
+    """Exit 6 below the mark or without data, 0 at the mark."""
+    fill(20, right=16)
+
+    assert evoctl("stats", "file-naming", "--fail-under", "0.8").code == 0
+    below = evoctl("stats", "file-naming", "--fail-under", "0.81", "--json")
+    assert (below.code, below.data["below"]) == (6, ["file-naming"])
+    assert evoctl("stats", "audio-actions", "--fail-under", "0.1").code == 6
+    assert evoctl("stats", "file-naming", "--fail-under", "1.1").code == 2
+
+
+def test_stats_show_the_window_and_every_version(evoctl: Any, fill: Any) -> None:
+    """One row for the window, one for each version that has samples."""
+    fill(30, right=20)
+
+    rows = [row.split("\t") for row in evoctl("stats", "file-naming", "--plain").out.splitlines()]
+
+    assert rows[0] == ["SKILL", "PROMPT", "OVER", "ACCURACY", "95 %", "SAMPLES", "JUDGED"]
+    assert [(row[2], row[3], row[5]) for row in rows[1:]] == [("window", "0.50", "20"), ("all", "0.67", "30")]
+
+
+def test_runs_say_when_there_is_none(evoctl: Any, host: object) -> None:
+    """An empty list is a sentence for people and an empty array for programs."""
+    assert evoctl("runs").out == "There is no run yet.\n"
+    assert evoctl("runs", "--json").data == {"runs": []}
+
+
+def test_results_of_a_skill_that_never_evolved_are_not_found(evoctl: Any, host: object) -> None:
+    """The error leads to enqueue."""
+    said = evoctl("results", "file-naming")
+
+    assert said.code == 3
+    assert "evoctl enqueue file-naming" in said.err
+
+
+def test_results_put_words_beside_the_figures(evoctl: Any, trial: Any) -> None:
+    """Counts, evidence and mark in the table; verdict and chance as sentences."""
+    trial.vote(2, 2, 1, None)
+
+    said = evoctl("results", "file-naming")
+
+    row = next(one for one in said.out.splitlines() if one.startswith("variant_a"))
+    assert row.split()[1:4] == ["2", "1", "1"]
+    assert " of 40 " in row
+    assert "Votes    4 of at most 30, day 0.0 of 14; " in said.out
+    assert "Not decided: best evidence" in said.out
+    assert "If variant_a goes on winning 60% of its comparisons, the votes left promote it with a chance of" in said.out
+
+
+def test_results_of_a_named_run(evoctl: Any, trial: Any) -> None:
+    """r1 and 1 are the same run; another number is not found, another word is misuse."""
+    assert evoctl("results", "file-naming", "--run", "r1").out == evoctl("results", "file-naming", "--run", "1").out
+    assert evoctl("results", "file-naming", "--run", "r99").code == 3
+    assert evoctl("results", "file-naming", "--run", "first").code == 2
+
+
+def test_show_tells_runs_variants_and_skills_apart(evoctl: Any, trial: Any) -> None:
+    """r1 is a run, variant_a and a number are variants, anything else is a skill."""
+    assert json.loads(evoctl("show", "r1", "--json").out)["schema"] == "evoctl.show.run/1"
+    for name in ("variant_a", str(trial.variants[0])):
+        said = evoctl("show", name, "--json")
+        assert said.data["variant"]["text"] == "Name the file shortly."
+    assert evoctl("show", "file-naming", "--json").data["versions"][0]["version"] == 1
+    for missing in ("r99", "999", "variant_z", "no-skill", "-1x", "R1"):
+        assert evoctl("show", "--", missing).code == 3
+
+
+def test_show_a_run_has_its_steps_and_variants(evoctl: Any, trial: Any) -> None:
+    """The timeline and the variants with their fates are in the text."""
+    said = evoctl("show", "r1")
+
+    assert "Run r1 of file-naming: evolution, asked for by person" in said.out
+    assert "Variants (2 of 2 shown)" in said.out
+    assert said.out.count("manual") == 2
+
+
+def test_diff_marks_what_changed(evoctl: Any, trial: Any) -> None:
+    """Removed and added lines are marked, the same prompt has no lines."""
+    said = evoctl("diff", "file-naming", "current", "variant_a")
+
+    assert "-Generate a descriptive filename based on visual content." in said.out.splitlines()
+    assert "+Name the file shortly." in said.out.splitlines()
+    same = evoctl("diff", "file-naming", "v1", "current", "--json")
+    assert (same.data["same"], same.data["diff"]) == (True, [])
+
+
+def test_diff_sees_a_file_that_a_person_edited(evoctl: Any, host: Any, trial: Any) -> None:
+    """`current` is the file as it is, `v1` as it was remembered."""
+    file = host.config.parent / "skills" / "file-naming.md"
+    file.write_text(file.read_text(encoding="utf-8").replace("Generate", "Write"), encoding="utf-8")
+
+    assert not evoctl("diff", "file-naming", "v1", "current", "--json").data["same"]
+
+
+def test_diff_of_an_unknown_prompt_is_not_found(evoctl: Any, trial: Any) -> None:
+    """A version, a variant and a pointer that do not exist."""
+    for name in ("v9", "variant_z", "9999", "previous", "nonsense"):
+        assert evoctl("diff", "file-naming", "v1", name).code == 3
+
+
+def test_nothing_that_only_looks_writes(evoctl: Any, trial: Any) -> None:
+    """The tables are the same before and after every report."""
+
+    def tables() -> list[object]:
+        with trial.evolution.database.read() as session:
+            kinds = (RunRow, StepRow, SampleRow, VariantRow, BallotCardRow, SkillRow, PromptVersionRow)
+            return [tuple(session.execute(select(*kind.__table__.columns)).all()) for kind in kinds]
+
+    before = tables()
+    for words in COMMANDS:
+        evoctl(*words)
+
+    assert tables() == before
