@@ -100,7 +100,7 @@ class Fate(StrEnum):
 
     ALIVE = "alive"  # in the population
     REPLACED = "replaced"  # lost a tournament, overwritten by a child of the winner
-    GIBBERISH = "gibberish"  # the text gate refused it before any evaluation
+    REFUSED = "refused"  # unparsable, a copy, gibberish or suspicious: never evaluated
     FINALIST = "finalist"  # handed to the judge
     REJECTED = "rejected"  # the judge scored it below the pass mark
     UNPARSABLE = "unparsable"  # the judge's answer could not be read

@@ -171,7 +171,7 @@ def _measured(case: MutateCase, member: Member, parent: Member | None) -> Flow[t
     if member.draft.spent_out:
         return member, True
     if member.draft.refused:
-        return replace(member, fate=Fate.GIBBERISH, fate_reason=member.draft.refused), False
+        return replace(member, fate=Fate.REFUSED, fate_reason=member.draft.refused), False
     result = yield from evaluate(
         case.rules, case.template.with_instruction(member.draft.instruction), case.items, case.seed
     )
@@ -186,7 +186,7 @@ def _measured(case: MutateCase, member: Member, parent: Member | None) -> Flow[t
 
 
 def _fitness(case: MutateCase, member: Member, result: Result) -> float:
-    """Mean score less 0.05 times the share by which the instruction is longer than the longest allowed half (CAPO)."""
+    """Mean score less the penalty for length, in proportion to the longest instruction allowed (CAPO)."""
     search = case.rules.settings.search
     length = len(member.draft.instruction.split()) / search.max_instruction_words
     return max(0.0, result.mean - search.length_penalty * length)

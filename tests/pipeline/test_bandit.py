@@ -1,0 +1,163 @@
+"""Stage 5: what a ballot shows, what a vote says, and when the test is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+
+import pytest
+
+from pipeline.bandit import INCUMBENT, Arm, BanditCase, BanditDecision, Tally, Task, bandit, decide, draw
+from pipeline.domain import Ending, SampleId, SkillName, Stage, VariantId, Waiting
+from pipeline.fitness import Item
+from pipeline.flow import Failed, FailureKind, Generate, Generated, Reply, Request, drive
+from pipeline.rules import Rules
+from pipeline.settings import Settings
+from pipeline.skills import PromptTemplate, SkillSpec
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+RULES = Rules(settings=Settings(), skill=SkillSpec(name=SkillName("x"), template="x.md", scorer="exact"))
+
+
+def _tally(*counts: tuple[int, int], votes: int | None = None, since: datetime | None = NOW) -> Tally:
+    arms = tuple(
+        Arm(variant=VariantId(i + 1), name=f"variant_{i + 1}", instruction=f"Rule {i + 1}.", wins=won, losses=lost)
+        for i, (won, lost) in enumerate(counts)
+    )
+    return Tally(arms=arms, votes=sum(map(sum, counts)) if votes is None else votes, since=since)
+
+
+def _case(tally: Tally, tasks: int = 3, **changes: object) -> BanditCase:
+    case = BanditCase(
+        rules=RULES, seed=5, now=NOW, template=PromptTemplate("Old.", "Word: {{a}}"), tally=tally,
+        tasks=tuple(Task(sample=SampleId(i), fields=(("a", f"w{i}"),)) for i in range(tasks)), open_ballots=0,
+        report_items=(), reported=True,
+    )  # fmt: skip
+    return replace(case, **changes)  # type: ignore[arg-type]
+
+
+def _drive(case: BanditCase, outputs: dict[str, str] | None = None) -> tuple[BanditDecision, list[Generate]]:
+    """Answer each prompt by its instruction's own output, or by the instruction itself."""
+    asked: list[Generate] = []
+
+    def answer(request: Request) -> Reply:
+        assert isinstance(request, Generate)
+        asked.append(request)
+        instruction = request.prompt.partition("\n")[0]
+        text = instruction if outputs is None else outputs.get(instruction, instruction)
+        if text == "fail":
+            return Failed(kind=FailureKind.UNFINISHED)
+        return Generated(text=text, done_reason="stop", prompt_tokens=1, tokens=1, duration_s=0.1)
+
+    return drive(bandit(case), answer), asked
+
+
+def test_every_ballot_holds_the_incumbent_and_at_most_two_challengers() -> None:
+    """Three cards at most, the prompt in use on each ballot, in an order that varies."""
+    decision, _ = _drive(_case(_tally((0, 0), (0, 0), (0, 0)), tasks=5))
+
+    arms = [[arm for card in ballot.cards for arm in card.arms] for ballot in decision.ballots]
+    assert all(INCUMBENT in shown and len(shown) == 3 for shown in arms)
+    assert len({shown.index(INCUMBENT) for shown in arms}) > 1
+    assert decision.next is Waiting.FOR_VOTES
+
+
+def test_equal_results_share_a_card_and_need_no_vote_when_all_are_equal() -> None:
+    """Identical texts are one card with both arms; a ballot of one card does not count as open."""
+    outputs = {"Old.": "same", "Rule 1.": "same"}
+    decision, _ = _drive(_case(_tally((0, 0)), tasks=7), outputs)
+
+    assert len(decision.ballots) == 7
+    assert all(len(b.cards) == 1 and set(b.cards[0].arms) == {0, 1} for b in decision.ballots)
+
+
+def test_no_more_ballots_than_wanted_are_made() -> None:
+    """Two open ones of five leave room for three."""
+    decision, _ = _drive(_case(_tally((0, 0)), tasks=20, open_ballots=2))
+
+    assert len(decision.ballots) == 3
+
+
+def test_a_task_on_which_a_prompt_fails_makes_no_ballot() -> None:
+    """A missing result cannot be compared."""
+    decision, _ = _drive(_case(_tally((0, 0))), {"Rule 1.": "fail"})
+
+    assert decision.ballots == ()
+
+
+def test_the_report_runs_every_arm_once_on_the_same_items() -> None:
+    """On the first visit the incumbent and each challenger answer the untouched samples."""
+    items = (Item(sample=SampleId(90), fields=(("a", "w"),), expected="Rule 1."),)
+    decision, _ = _drive(_case(_tally((0, 0), (0, 0)), tasks=0, report_items=items, reported=False))
+
+    assert {int(v): result.correct for v, result in decision.report} == {0: (False,), 1: (True,), 2: (False,)}
+
+
+def test_the_mark_is_twenty_per_challenger() -> None:
+    """8 : 0 is evidence of 28.5 or so: enough against one challenger's mark, not against three."""
+    assert decide(RULES, _tally((9, 0)), NOW).next is Stage.PROMOTE
+    assert decide(RULES, _tally((9, 0), (0, 0), (0, 0)), NOW).next is Waiting.FOR_VOTES
+
+
+def test_no_promotion_before_five_votes() -> None:
+    """Evidence that an odd prior could bring at once still waits for the least number of votes."""
+    rules = replace(RULES, settings=replace(RULES.settings, voting=replace(RULES.settings.voting, promote_e=1.0)))
+
+    assert decide(rules, _tally((4, 0)), NOW).next is Waiting.FOR_VOTES
+    assert decide(rules, _tally((5, 0)), NOW).next is Stage.PROMOTE
+
+
+def test_a_challenger_that_loses_is_dropped_and_shown_no_more() -> None:
+    """Evidence of 0.2 or less ends a challenger; when it was the last one, the test is over."""
+    tally = _tally((0, 6), (1, 1))
+    verdict = decide(RULES, tally, NOW)
+
+    assert verdict.dropped == (1,)
+    assert draw(_case(tally), Task(sample=SampleId(1), fields=()), verdict) == (2,)
+    assert decide(RULES, _tally((0, 6)), NOW).next is Ending.KEPT_INCUMBENT
+
+
+@pytest.mark.parametrize(
+    ("tally", "now"),
+    [
+        (_tally((3, 3), votes=30), NOW),
+        (_tally((1, 1)), NOW + timedelta(days=14)),
+        (Tally(arms=(), votes=0, since=NOW), NOW),
+    ],
+)
+def test_cap_calendar_and_no_challenger_keep_the_incumbent(tally: Tally, now: datetime) -> None:
+    """30 votes, 14 days or nobody to choose: the prompt in use stays."""
+    assert decide(RULES, tally, now).next is Ending.KEPT_INCUMBENT
+
+
+def test_the_thirtieth_vote_may_still_promote() -> None:
+    """Evidence goes before the cap."""
+    assert decide(RULES, _tally((25, 5)), NOW).next is Stage.PROMOTE
+
+
+def test_the_verdict_does_not_depend_on_the_order_of_arms() -> None:
+    """Whoever stands first, the same challenger wins."""
+    arms = _tally((12, 0), (3, 3), (0, 2)).arms
+    winners = {decide(RULES, Tally(arms=tuple(order), votes=20, since=NOW), NOW).winner for order in permutations(arms)}
+
+    assert winners == {1}
+
+
+def test_thompson_sampling_shows_the_better_challenger_more() -> None:
+    """Over many tasks the arm with the better record is on more ballots, and the other not on none."""
+    tally = _tally((6, 1), (2, 3), (2, 3))
+    verdict = decide(RULES, tally, NOW)
+    rules = replace(RULES, settings=replace(RULES.settings, voting=replace(RULES.settings.voting, cards=2)))
+    shown = [draw(_case(tally, rules=rules), Task(sample=SampleId(i), fields=()), verdict)[0] for i in range(200)]
+
+    assert shown.count(VariantId(1)) > 120
+    assert {1, 2, 3} == set(shown)
+
+
+def test_a_decided_test_asks_no_model() -> None:
+    """When the calendar has decided, the job ends without a call."""
+    decision, asked = _drive(_case(_tally((1, 1)), now=NOW + timedelta(days=15)))
+
+    assert decision.next is Ending.KEPT_INCUMBENT
+    assert asked == []
