@@ -317,7 +317,7 @@ def test_two_homes_on_one_ollama_never_run_at_once(build: Any) -> None:
     """The second home's job steps aside while the first one asks the same server, and says so."""
     one = build("one")
     two = build("two", one.server)
-    one.server.turn({"tokens_per_second": 60.0})
+    one.server.turn({"tokens_per_second": 15.0})  # longer than the other one waits for the lock
     first, second, outcomes = one.judging(1), two.judging(1), []
 
     thread = threading.Thread(target=lambda: outcomes.append(one.work(first)))
