@@ -14,10 +14,12 @@ from models.tables import AssignmentRow, PromptVersionRow, VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.beta import thompson
 from pipeline.algorithms.streams import stream
-from pipeline.bandit import INCUMBENT
+from pipeline.bandit import Tally, decide
 from pipeline.domain import RunKind, Stage, StepState
 from pipeline.errors import NotFound
 from pipeline.rules import Rules
+
+EVEN = 0.5  # win rate of a prompt against itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ class Assigned:
 def assign(session: Session, rules: Rules, text: str, task_id: str, now: datetime) -> Assigned:
     """Choose a prompt for *task_id* and remember the choice; asking again gives the same answer.
 
-    With one open test, each arm is drawn in proportion to its chance of being best, the incumbent among them, so that a
-    bad variant soon meets hardly any task.
+    While a test is open, a challenger is used with the chance that it beats the prompt in use and the other challengers,
+    so that a bad one soon meets hardly any task, and a dropped one meets none.
     """
     skill = rules.skill.name
     known = session.get(AssignmentRow, (skill, task_id))
@@ -75,17 +77,22 @@ def _drawn(session: Session, rules: Rules, in_use: PromptVersionRow, task_id: st
     run = _open_test(session, rules.skill.name)
     variant: int | None = None
     if run is not None:
-        arms = votes.tally(session, run.id).arms
-        # Against the incumbent, whose wins are the challengers' losses.
-        wins = (sum(arm.losses for arm in arms), *(arm.wins for arm in arms))
-        losses = (sum(arm.wins for arm in arms), *(arm.losses for arm in arms))
-        draws = thompson(stream(run.seed, "assign", task_id), wins, losses)
-        best = max(range(len(draws)), key=lambda i: draws[i])
-        variant = int((INCUMBENT, *(arm.variant for arm in arms))[best]) or None
+        variant = _leader(run, rules, votes.tally(session, run.id), task_id, now)
     return AssignmentRow(
         skill_name=rules.skill.name, task_id=task_id, run_id=run.id if run else None, variant_id=variant,
         version=in_use.version, ballot=run is not None and feedback.ballot_drawn(rules, task_id), created_at=now,
     )  # fmt: skip
+
+
+def _leader(run: RunRow, rules: Rules, tally: Tally, task_id: str, now: datetime) -> int | None:
+    """Draw each challenger's chance to beat the prompt in use; the best goes if it draws more than a half, else None."""
+    dropped = decide(rules, tally, now).dropped
+    arms = [arm for arm in tally.arms if arm.variant not in dropped]
+    if not arms:
+        return None
+    draws = thompson(stream(run.seed, "assign", task_id), [arm.wins for arm in arms], [arm.losses for arm in arms])
+    best = max(range(len(draws)), key=lambda i: draws[i])
+    return int(arms[best].variant) if draws[best] > EVEN else None
 
 
 def _open_test(session: Session, skill: str) -> RunRow | None:

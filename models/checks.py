@@ -19,7 +19,7 @@ from pipeline.detect import DetectDecision, look
 from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage
 from pipeline.errors import BadInput
 from pipeline.rules import Rules
-from pipeline.skills import parse_template
+from pipeline.skills import RULE
 
 
 def examine(session: Session, rules: Rules, now: datetime, *, forced: bool = False) -> DetectDecision:
@@ -79,9 +79,8 @@ def start_manual(
         BadInput: an instruction that the template file could not be read back with.
         sqlalchemy.exc.IntegrityError: at flush, when another evolution of the skill is open.
     """
-    template = parse_template(text)
     for number, instruction in enumerate(instructions, start=1):
-        if parse_template(template.with_instruction(instruction).text) != template.with_instruction(instruction):
+        if RULE in (line.strip() for line in instruction.splitlines()):
             raise BadInput(f"Variant {number} has a line '---', which would end the instruction in the template file.")
     version = prompts.note_version(session, rules.skill, text, now)
     bell = start_run(

@@ -47,8 +47,10 @@ class Feedback:
         output: what the skill answered.
         expected: a corrected answer, None where none was given.
         label: a person's verdict; None lets the scorer judge where `expected` is known.
-        version: prompt version that wrote the output; None means the one in use.
+        version: prompt version that wrote the output; None means the one that was in use at that time.
         at: when it was judged; None means now. Never in the future.
+        history: the output is from some time in the past; without `at` nobody knows which prompt wrote it once there
+            was more than one, and then it counts for none.
     """
 
     task_id: str
@@ -58,6 +60,7 @@ class Feedback:
     label: Label | None = None
     version: int | None = None
     at: datetime | None = None
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +79,14 @@ def note(
     """Write one sample or change its label, so that `undo` can take it back.
 
     Raises:
-        BadInput: an unknown sample without input, a time in the future, or a task id that cannot be kept.
+        BadInput: an unknown sample without input, a time in the future, or text that cannot be kept.
     """
     if not 1 <= len(feedback.task_id) <= MAX_TASK_ID:
         raise BadInput(f"A task id has 1 to {MAX_TASK_ID} characters: {feedback.task_id[:40]!r}...")
+    if any(
+        map(_unkeepable, (feedback.task_id, feedback.output or "", feedback.expected or "", *sum(feedback.fields, ())))
+    ):
+        raise BadInput(f"Task {feedback.task_id!r} has a zero byte or half a surrogate pair in its text.")
     skill = ensure_skill(session, rules.skill.name, now)
     row = session.scalar(select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.task_id == feedback.task_id))
     new = row is None
@@ -107,13 +114,13 @@ def note(
     )
 
 
-def undo(session: Session, skill: str) -> tuple[str, int]:
-    """Take the newest batch of *skill* back; samples that are on a ballot stay and only lose their label.
+def undo(session: Session, skill: str, batch: str | None = None) -> tuple[str, int]:
+    """Take *batch* of *skill* back, or the newest one; samples that are on a ballot stay and only lose their label.
 
     Returns:
         The batch's name and how many samples were restored or removed; ("", 0) when there is nothing to undo.
     """
-    newest = session.scalar(
+    newest = batch or session.scalar(
         select(LabelEventRow.batch)
         .join(SampleRow, SampleRow.id == LabelEventRow.sample_id)
         .where(SampleRow.skill_name == skill, LabelEventRow.undone.is_(False))
@@ -173,9 +180,10 @@ def _fill(session: Session, row: SampleRow, rules: Rules, feedback: Feedback, no
         row.output = feedback.output
     if feedback.expected is not None:
         row.expected = feedback.expected
-    if feedback.version is not None or row.version is None:
-        in_use = prompts.active(session, rules.skill.name)
-        row.version = feedback.version or (in_use.version if in_use else rules.skill.version)
+    if feedback.version is not None:
+        row.version = feedback.version
+    elif row.version is None:
+        row.version = prompts.version_at(session, rules.skill, feedback.at, live=not feedback.history)
     _judge(row, rules, feedback.label)
     row.judged_at = (feedback.at or now) if row.label else None
 
@@ -199,6 +207,11 @@ def _restore(session: Session, row: SampleRow, before: str) -> None:
         row.label = row.label_source = row.judged_at = None
     else:
         session.delete(row)
+
+
+def _unkeepable(text: str) -> bool:
+    """Tell whether some database refuses *text*."""
+    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _plain(value: object) -> object:

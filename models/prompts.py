@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from models.base import insert_first
 from models.runs import ensure_skill
 from models.tables import PromotionRow, PromptVersionRow
+from models.work_tables import RunRow
 from pipeline.errors import NotFound
 from pipeline.skills import PromptTemplate, SkillSpec, parse_template
 
@@ -37,11 +38,21 @@ def note_version(session: Session, spec: SkillSpec, text: str, now: datetime) ->
         )
         if not insert_first(session, row):
             row = version(session, skill, spec.version)
-    elif row.sha != text_sha(text) or row.template != spec.template:
+    elif (row.sha != text_sha(text) or row.template != spec.template) and not _tested(session, skill):
         row.text, row.sha, row.template = text, text_sha(text), spec.template
     if not row.active:
         activate(session, row, now)
     return row
+
+
+def _tested(session: Session, skill: str) -> bool:
+    """Tell whether an evolution of *skill* is open: it goes by the text it started with."""
+    found = session.scalar(
+        select(RunRow.id)
+        .where(RunRow.skill_name == skill, RunRow.kind == "evolution", RunRow.ended_at.is_(None))
+        .limit(1)
+    )
+    return found is not None
 
 
 def activate(session: Session, row: PromptVersionRow, now: datetime) -> None:
@@ -83,6 +94,32 @@ def next_number(session: Session, skill: str) -> int:
     """Return the number a new version gets; numbers are never used twice."""
     highest = session.scalar(select(func.max(PromptVersionRow.version)).where(PromptVersionRow.skill_name == skill))
     return (highest or 0) + 1
+
+
+def version_at(session: Session, spec: SkillSpec, at: datetime | None, *, live: bool) -> int | None:
+    """Tell which version was in use at a time.
+
+    Args:
+        session: open transaction.
+        spec: the skill, for the version that the configuration names when none was noted yet.
+        at: the time; None means now when *live*, and an unknown time in the past otherwise.
+        live: whether a missing time means now.
+
+    Returns:
+        The version's number; None when it cannot be known.
+    """
+    in_use = active(session, spec.name)
+    changes = session.execute(
+        select(PromotionRow.applied_at, PromotionRow.from_version, PromotionRow.to_version)
+        .where(PromotionRow.skill_name == spec.name, PromotionRow.state == "applied")
+        .order_by(PromotionRow.id)
+    ).all()
+    if not changes or (at is None and live):
+        return in_use.version if in_use else spec.version
+    if at is None:
+        return None
+    before = [to for applied, _, to in changes if applied is not None and applied <= at]
+    return int(before[-1] if before else changes[0][1])
 
 
 def previous(session: Session, skill: str, number: int) -> PromptVersionRow | None:

@@ -39,8 +39,17 @@ def items(
 
 
 def usable(session: Session, skill: str) -> int:
-    """Count the samples that fitness could be measured on."""
-    return sum(reference(row) is not None for row in session.scalars(_with_reference(skill, Split.SEARCH, None)))
+    """Count the samples of the search split whose right answer is known."""
+    return known(session, skill, Split.SEARCH)
+
+
+def known(session: Session, skill: str, split: Split | None = None) -> int:
+    """Count the samples, of *split* or of all, whose right answer is known; the same rule as `reference`, in SQL."""
+    accepted = (
+        (SampleRow.label == Label.OK) & (SampleRow.label_source == LabelSource.PERSON) & SampleRow.output.is_not(None)
+    )
+    query = select(func.count()).where(SampleRow.skill_name == skill, or_(SampleRow.expected.is_not(None), accepted))
+    return session.scalar(query if split is None else query.where(SampleRow.split == split)) or 0
 
 
 def failures(session: Session, skill: str, *, horizon: int, limit: int) -> tuple[Failure, ...]:

@@ -240,3 +240,13 @@ def _again(step: StepRow, run: RunRow) -> Bell:
         None,
     )
     return bell_of(step, run)
+
+
+def promoting(session: Session, run: int) -> bool:
+    """Tell whether a job is just now putting a prompt into the configuration for *run*."""
+    found = session.scalar(
+        select(StepRow.id)
+        .where(StepRow.run_id == run, StepRow.stage == Stage.PROMOTE, StepRow.state == StepState.RUNNING)
+        .limit(1)
+    )
+    return found is not None

@@ -226,7 +226,7 @@ class PromotionRow(Base):
     accuracy_before: Mapped[float | None] = mapped_column(Float)
     accuracy_after: Mapped[float | None] = mapped_column(Float)
     reason: Mapped[str] = mapped_column(Text, default="")
-    config_before: Mapped[str] = mapped_column(Text, default="")
+    config_before: Mapped[str] = mapped_column(SHA, default="")  # of the file; its text is the host's own
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

@@ -145,8 +145,7 @@ def close_test(session: Session, run: RunRow, verdict: Verdict, now: datetime) -
     """Close open ballots and write what became of the arms."""
     close_ballots(session, run.id, now)
     for arm in _arm_rows(session, run.id):
-        won = arm.variant_id == verdict.winner
-        arm.fate, arm.fate_reason = (Fate.WINNER, verdict.reason) if won else (Fate.LOSER, verdict.reason)
+        arm.fate, arm.fate_reason = _fate(arm.variant_id, verdict), verdict.reason
     session.flush()
 
 
@@ -154,6 +153,12 @@ def close_ballots(session: Session, run: int, now: datetime) -> None:
     """Take the ballots that nobody voted on away."""
     for ballot in session.scalars(select(BallotRow).where(BallotRow.run_id == run, BallotRow.outcome == "open")):
         ballot.outcome, ballot.closed_at = "over", now
+
+
+def _fate(variant: int, verdict: Verdict) -> Fate:
+    if variant == verdict.winner:
+        return Fate.WINNER
+    return Fate.LOSER if variant in verdict.dropped else Fate.UNDECIDED
 
 
 def tally(session: Session, run: int) -> Tally:
@@ -231,6 +236,8 @@ def _cards_of_run(session: Session, run: int) -> dict[int, dict[int, frozenset[i
 
 def _arm_rows(session: Session, run: int) -> list[VariantRow]:
     query = select(VariantRow).where(
-        VariantRow.run_id == run, VariantRow.fate.in_((Fate.ARM, Fate.WINNER, Fate.LOSER)), VariantRow.name != ""
+        VariantRow.run_id == run,
+        VariantRow.fate.in_((Fate.ARM, Fate.WINNER, Fate.LOSER, Fate.UNDECIDED)),
+        VariantRow.name != "",
     )
     return list(session.scalars(query.order_by(VariantRow.name)))

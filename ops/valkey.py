@@ -109,6 +109,7 @@ def _free(port: int) -> bool:
 
 
 def _write_private(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(fd, 0o600)  # also a file that somebody else's umask made
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)

@@ -211,7 +211,7 @@ def _ballot(case: BanditCase, task: Task, verdict: Verdict) -> Flow[Ballot | Non
         reply = yield from generate(task_request(case.rules, templates[variant], task.fields, seed))
         if isinstance(reply, Failed):
             return None
-        outputs.setdefault(reply.text.strip(), []).append(variant)
+        outputs.setdefault(_keepable(reply.text).strip(), []).append(variant)
     cards = [Card(output=output, arms=tuple(arms)) for output, arms in outputs.items()]
     order = stream(case.seed, "order", task.sample).permutation(len(cards))
     return Ballot(sample=task.sample, cards=tuple(cards[int(i)] for i in order))
@@ -224,6 +224,11 @@ def draw(case: BanditCase, task: Task, verdict: Verdict) -> tuple[VariantId, ...
     draws = thompson(rng, tuple(arm.wins for arm in arms), tuple(arm.losses for arm in arms))
     best = sorted(range(len(arms)), key=lambda i: -draws[i])[: case.rules.settings.voting.cards - 1]
     return tuple(arms[i].variant for i in best)
+
+
+def _keepable(text: str) -> str:
+    """Replace what no database keeps as text: zero bytes, and halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _templates(case: BanditCase) -> dict[VariantId, PromptTemplate]:

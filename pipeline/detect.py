@@ -46,7 +46,7 @@ class DetectCase:
         window: the newest judged samples of the version in use, newest first, at most `sample_size`.
         last_evolution: when the last evolution of the skill began; None when there was none.
         evolving: another evolution of the skill is open.
-        usable: labelled samples that a search could measure fitness on.
+        usable: samples with a known right answer that are set aside for the search; `known`: all of them.
         forced: a person asks for an evolution whatever the rules say.
     """
 
@@ -56,6 +56,7 @@ class DetectCase:
     last_evolution: datetime | None
     evolving: bool
     usable: int
+    known: int
     since_promotion: SincePromotion | None
     forced: bool = False
 
@@ -71,6 +72,7 @@ class DetectDecision:
     due: datetime | None = None  # only a wait has a timer
 
 
+MIN_KNOWN = 12  # samples of which about 35 % are then set aside for the search
 MIN_USABLE = 4  # labelled samples below which a search could measure nothing
 
 
@@ -102,7 +104,7 @@ def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, 
     if case.usable < MIN_USABLE:
         yield (
             Ending.TOO_FEW_SAMPLES,
-            f"{case.usable} samples have a known right answer; a search needs {MIN_USABLE} to measure anything",
+            _too_few(case),
         )
     if case.forced:
         yield Stage.MUTATE, f"asked for by a person; {_window_words(case, accuracy)}"
@@ -114,6 +116,13 @@ def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, 
     if ready is not None:
         yield Ending.COOLDOWN, f"{_window_words(case, accuracy)}; the cooldown ends on {ready:%Y-%m-%d %H:%M} UTC"
     yield Stage.MUTATE, f"{_window_words(case, accuracy)}, below {triggers.accuracy_threshold:.2f}"
+
+
+def _too_few(case: DetectCase) -> str:
+    return (
+        f"of {case.known} samples with a known right answer {case.usable} are set aside for the search, "
+        f"which needs {MIN_USABLE}, so about {MIN_KNOWN} in all"
+    )
 
 
 def _cooled_down(case: DetectCase) -> datetime | None:

@@ -109,7 +109,8 @@ class Fate(StrEnum):
     SURPLUS = "surplus"  # good, but more diverse ones filled the places
     ARM = "arm"  # on the ballots
     WINNER = "winner"  # promoted
-    LOSER = "loser"  # the votes did not choose it
+    LOSER = "loser"  # lost so often that it was dropped; it is not put to the vote again
+    UNDECIDED = "undecided"  # the test ended without a word on it
 
 
 class Label(StrEnum):
@@ -140,9 +141,9 @@ class Split(StrEnum):
     """Which part of the pipeline may look at a sample; drawn from its id, once and for ever."""
 
     SEARCH = "search"  # 35 %: fitness while breeding, failures and successes shown to the generator
-    SELECT = "select"  # 20 %: choosing among finalists
+    SELECT = "select"  # 20 %: ballots, and later the search's own confirmation
     CONFIRM = "confirm"  # 35 %: ballots and confirmation
-    REPORT = "report"  # 10 %: nothing is ever selected on these; the accuracy told to people
+    REPORT = "report"  # 10 %: no prompt is ever chosen on these; a likely drop on them stops a promotion
 
 
 class RollbackCause(StrEnum):

@@ -86,6 +86,8 @@ class Publish:
         previous_accuracy, current_accuracy: in [0, 1], or None where not known.
         evolved_at: ISO time for `evolved_at`.
         expected_version: the version that must be in use; another one means a person was faster, and nothing is done.
+        expected_text: the template that must be in use, under the same rule; empty leaves it unchecked.
+        back: an earlier version comes back: its file is used as it is on disk.
     """
 
     skill: str
@@ -96,6 +98,8 @@ class Publish:
     current_accuracy: float | None
     evolved_at: str
     expected_version: int
+    expected_text: str = ""
+    back: bool = False
 
 
 Request = Generate | Embed | ScoreOutside | Publish

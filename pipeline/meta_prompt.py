@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+from pipeline.algorithms.invisible import is_hidden
 
 MAX_REPLY = 20_000  # characters of a reply that are looked at
 MAX_EXAMPLE = 400  # characters of one failure or success shown to the generator
@@ -38,16 +39,22 @@ _TAIL = re.compile(
     r"^\s*(?:let me know|i hope|note:|reasoning:|explanation:|this (?:prompt|instruction|version)|feel free)",
     re.IGNORECASE,
 )
+_DOMAIN = r"\b[\w-]{1,63}\.(?:com|net|org|io|dev|app|info|biz|xyz|ru|cn|me|co)\b"
 _SUSPECT = (
-    ("url", re.compile(r"https?://|www\.", re.IGNORECASE)),
-    ("e-mail", re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)),
+    ("url", re.compile(rf"\b[a-z][a-z0-9+.-]{{1,12}}://|\bwww\.|\bdata:|{_DOMAIN}", re.IGNORECASE)),
+    ("e-mail", re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[a-z]{2,}", re.IGNORECASE)),
     (
         "override",
-        re.compile(r"\b(?:ignore|disregard|forget)\b.{0,30}\b(?:previous|above|prior|earlier|all)\b", re.IGNORECASE),
+        re.compile(
+            r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:previous|above|prior|earlier|instructions?|rules|prompts?|everything)\b",
+            re.IGNORECASE,
+        ),
     ),
-    ("placeholder", re.compile(r"\{\{|\}\}")),
+    ("role", re.compile(r"(?:^|[\n.!?]\s*)(?:system|user|assistant)\s*:", re.IGNORECASE)),
+    ("placeholder", re.compile(r"\{\s*\{|\}\s*\}")),
     ("blob", re.compile(r"[A-Za-z0-9+/=]{60,}")),
 )
+_VERBATIM = range(6, 81)  # length of an example's text that may not stand in an instruction as it is
 _MOST_BRACKETS = 200  # places in a reply at which JSON may begin
 _COPIED_WORDS = 5  # a run of this many words shared with a shown example is copied training text (GEPA #261)
 
@@ -147,7 +154,7 @@ def read_instruction(text: str, *, cut_off: bool, max_words: int) -> str:
 def plain_keep_marks(text: str) -> str:
     """Drop control and invisible characters only; a tab becomes a space."""
     text = _ESCAPE.sub("", text).replace("\t", " ")
-    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return "".join(c for c in text if c == "\n" or not is_hidden(c))
 
 
 def suspicions(instruction: str, shown: tuple[str, ...]) -> tuple[str, ...]:
@@ -159,7 +166,9 @@ def suspicions(instruction: str, shown: tuple[str, ...]) -> tuple[str, ...]:
     """
     found = [name for name, pattern in _SUSPECT if pattern.search(instruction)]
     grams = _grams(instruction)
-    if any(grams & _grams(text) for text in shown):
+    low = instruction.lower()
+    verbatim = any(len(text.strip()) in _VERBATIM and text.strip().lower() in low for text in shown)
+    if verbatim or any(grams & _grams(text) for text in shown):
         found.append("copied-example")
     return tuple(found)
 

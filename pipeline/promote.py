@@ -13,6 +13,8 @@ from pipeline.domain import Ending, Next, RunKind, VariantId
 from pipeline.flow import Flow, Publish, publish
 from pipeline.rules import Rules
 
+BACK = (RunKind.DRIFT_CHECK, RunKind.ROLLBACK)  # runs that put an earlier version back
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -36,7 +38,7 @@ class PromoteCase:
 
     Attributes:
         kind: evolution and promotion promote, drift check and rollback roll back.
-        in_use: the version in use when this was decided; None in `target` means there is nothing to put in use.
+        in_use, in_use_text: version and template in use when this was decided; None in `target` means there is nothing to put in use.
         accuracy_before, accuracy_after: in [0, 1], of the prompt in use and of the target; None where not measured.
         drop_probability: chance that the target is worse than the prompt in use by more than the set drop; None where
             nothing was measured.
@@ -47,6 +49,7 @@ class PromoteCase:
     kind: RunKind
     now: datetime
     in_use: int
+    in_use_text: str
     target: Target | None
     accuracy_before: float | None
     accuracy_after: float | None
@@ -82,15 +85,16 @@ def promote(case: PromoteCase) -> Flow[PromoteDecision]:
             current_accuracy=case.accuracy_after,
             evolved_at=case.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             expected_version=case.in_use,
+            expected_text="" if case.forced else case.in_use_text,
+            back=case.kind in BACK,
         )
     )
     if not reply.ok:
         return PromoteDecision(
             next=Ending.REFUSED, applied=False, target=case.target, template="", reason=reply.message
         )
-    back = case.kind in (RunKind.DRIFT_CHECK, RunKind.ROLLBACK)
     return PromoteDecision(
-        next=Ending.ROLLED_BACK if back else Ending.PROMOTED,
+        next=Ending.ROLLED_BACK if case.kind in BACK else Ending.PROMOTED,
         applied=True,
         target=case.target,
         template=reply.template,

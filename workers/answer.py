@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from models import journal
 from models.steps import Claim
 from pipeline.domain import RunKind, Stage
+from pipeline.errors import Unreachable
 from pipeline.flow import Embed, Failed, FailureKind, Generate, Publish, Reply, Request, ScoreOutside
 from workers.clock import now
 from workers.home import Home
@@ -19,6 +20,8 @@ from workers.sessions import Database
 
 if TYPE_CHECKING:
     from workers.live import LiveModels
+
+WRITE_TRIES = 6  # each waits for as long as the database lets a writer wait: about a minute in all
 
 
 class Answering:
@@ -78,9 +81,20 @@ class Answering:
             self._spent = self._spent.plus(reply)
             role = request.role.value if isinstance(request, Generate) else "embedder"
             tag, simulated = live.tag_of(request), live.simulated
-        with self._opened.write() as session:
-            journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=simulated, now=now())
+        self._remember(key, reply, role=role, tag=tag, simulated=simulated)
         return reply
+
+    def _remember(self, key: journal.Key, reply: Reply, *, role: str, tag: str, simulated: bool) -> None:
+        """Write a reply that was paid for; a database that is locked for a while is waited for."""
+        for attempt in range(1, WRITE_TRIES + 1):
+            try:
+                with self._opened.write() as session:
+                    journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=simulated, now=now())
+            except Unreachable:
+                if attempt == WRITE_TRIES:
+                    raise
+            else:
+                return
 
     def _effect(self, request: Publish | ScoreOutside) -> Reply:
         from workers import effects  # noqa: PLC0415 - YAML and subprocess are for few jobs only

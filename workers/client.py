@@ -7,29 +7,30 @@ outbox. A client is for one thread.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from models import assign, checks, feedback, prompts, steps, votes
 from models.feedback import Feedback, Noted
 from models.runs import Bell, cancel
 from models.tables import BallotRow, SampleRow, VariantRow
 from models.work_tables import RunRow, StepRow
+from pipeline.algorithms.invisible import is_hidden
 from pipeline.detect import DetectDecision
-from pipeline.domain import Choice, Ending, RunKind, Stage, StepState
+from pipeline.domain import Choice, Ending, Stage, StepState
 from pipeline.errors import BadInput, NotFound, Refused
 from pipeline.settings import Settings
 from pipeline.skills import parse_template
 from workers.clock import now
-from workers.host_config import HostConfig
 from workers.open_home import OpenHome
+from workers.refusal import refuse
 
 MAX_VARIANTS = 10
-FORCEABLE = (Ending.COOLDOWN, Ending.POOR_CANDIDATE)
+CHUNK = 100  # samples written in one transaction, about a tenth of a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Evolution(OpenHome):
         text = self.template(rules)
         with self.database.write() as session:
             finding = checks.examine(session, rules, now())
-            _refuse(finding, skill, self.config, force=force)
+            refuse(finding, skill, self.config, force=force)
             if checks.check_open(session, rules.skill.name):
                 raise Refused(f"A check of {skill} is under way.", hint="evoctl status")
             bell = checks.start_check(session, rules, text, now(), trigger="person", forced=True, seed=seed)
@@ -109,6 +110,8 @@ class Evolution(OpenHome):
         for number, instruction in enumerate(instructions, start=1):
             if not instruction.strip() or instruction.strip() in known:
                 raise BadInput(f"Variant {number} is empty or the same as another prompt of the test.")
+            if any(is_hidden(char) for char in instruction if char not in "\n\t"):
+                raise BadInput(f"Variant {number} has characters that nobody sees.", hint="Save it as plain text.")
             known.add(instruction.strip())
         if not 1 <= len(instructions) <= MAX_VARIANTS:
             raise BadInput(f"A test takes 1 to {MAX_VARIANTS} variants.")
@@ -132,6 +135,8 @@ class Evolution(OpenHome):
                 raise NotFound(f"There is no run r{run}.", hint="evoctl runs")
             if row.ended_at is not None:
                 raise Refused(f"Run r{run} has ended ({row.ending}).")
+            if steps.promoting(session, run):
+                raise Refused(f"Run r{run} is changing the configuration right now.", hint="evoctl status")
             for ballot in session.scalars(
                 select(BallotRow).where(BallotRow.run_id == run, BallotRow.outcome == "open")
             ):
@@ -173,7 +178,6 @@ class Evolution(OpenHome):
             row = session.get(VariantRow, variant)
             if row is None or row.skill_name != rules.skill.name:
                 raise NotFound(f"{skill} has no variant {variant}.", hint=f"evoctl results {skill}")
-            self._close_open_test(session, skill, "a person promoted a prompt by hand")
             bell = checks.start_promotion(
                 session, rules, text, variant, now(), forced=force, reason=reason or "promoted by a person"
             )
@@ -189,14 +193,13 @@ class Evolution(OpenHome):
         rules = self.rules(skill)
         text = self.template(rules)
         with self.database.write() as session:
-            self._close_open_test(session, skill, "a person rolled the prompt back")
             bell = checks.start_rollback(session, rules, text, to, now(), reason or "rolled back by a person")
         return self._work_now(bell)
 
     # --- feedback and hosts -----------------------------------------------------------------------------------------
 
     def feedback(self, skill: str, items: Iterable[Feedback]) -> Batch:
-        """Write samples and labels in one transaction, and start a check when they give reason for one.
+        """Write samples and labels as one batch, and start a check when they give reason for one.
 
         Raises:
             BadInput: an item cannot be used; then none is written.
@@ -204,12 +207,21 @@ class Evolution(OpenHome):
         rules = self.rules(skill)
         text = self.template(rules)
         name = f"b{secrets.token_hex(4)}"
+        notes: list[Noted] = []
         with self.database.write() as session:
             prompts.note_version(session, rules.skill, text, now())
-            notes = tuple(feedback.note(session, rules, item, batch=name, now=now()) for item in items)
+        try:
+            for chunk in _chunks(items, CHUNK):
+                with self.database.write() as session:
+                    notes += [feedback.note(session, rules, item, batch=name, now=now()) for item in chunk]
+        except BadInput:
+            with self.database.write() as session:
+                feedback.undo(session, rules.skill.name, batch=name)
+            raise
+        with self.database.write() as session:
             bell = checks.start_if_worth(session, rules, text, now())
         self.ring([bell] if bell else [])
-        return Batch(name=name, notes=notes, check=bell.run if bell else None)
+        return Batch(name=name, notes=tuple(notes), check=bell.run if bell else None)
 
     def undo(self, skill: str) -> tuple[str, int]:
         """Take the newest feedback batch back; returns its name and size, ("", 0) when there is none."""
@@ -267,33 +279,9 @@ class Evolution(OpenHome):
             return f"queued: {said}"
         return ending
 
-    def _close_open_test(self, session: Session, skill: str, reason: str) -> None:
-        """A person's word ends the test that runs: its question is answered."""
-        open_runs = session.scalars(
-            select(RunRow).where(
-                RunRow.skill_name == skill, RunRow.kind == RunKind.EVOLUTION, RunRow.ended_at.is_(None)
-            )
-        )
-        for run in open_runs:
-            for ballot in session.scalars(
-                select(BallotRow).where(BallotRow.run_id == run.id, BallotRow.outcome == "open")
-            ):
-                ballot.outcome, ballot.closed_at = "over", now()
-            cancel(session, run, reason, now())
 
-
-def _refuse(finding: DetectDecision, skill: str, config: HostConfig, *, force: bool) -> None:
-    """Turn a finding that stands against an evolution into an error that says what would help."""
-    if finding.next is Ending.BUSY:
-        raise Refused(f"{skill} is already evolving.", hint=f"evoctl results {skill}")
-    if finding.next is Ending.DISABLED:
-        raise Refused(f"{finding.reason}.", why=f"enabled: false ({config.where('enabled')})")
-    if finding.next is Ending.TOO_FEW_SAMPLES and "right answer" in finding.reason:
-        raise Refused(f"Too little feedback: {finding.reason}.", hint=f"evoctl feedback import {skill} FILE.jsonl")
-    if finding.next in FORCEABLE and not force:
-        key = "triggers.cooldown_h" if finding.next is Ending.COOLDOWN else f"skills.{skill}.poor_candidate"
-        raise Refused(
-            f"{skill} is left alone: {finding.reason}.",
-            why=f"{key} ({config.where(key)})",
-            hint=f"evoctl enqueue {skill} --force",
-        )
+def _chunks(items: Iterable[Feedback], size: int) -> Iterator[list[Feedback]]:
+    """Cut a batch up, so that nobody waits for the database as long as a large import takes."""
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk

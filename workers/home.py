@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 APP = "tinyarms-evolution"
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
+OTHERS = 0o077  # any right of anybody but the owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Home:
         for folder in (self.root, self.locks, self.log_dir, self.pid_dir):
             try:
                 folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+                if folder.stat().st_mode & OTHERS and folder.stat().st_uid == os.getuid():
+                    folder.chmod(PRIVATE_DIR)  # it holds people's texts and a password
             except OSError as error:
                 raise ConfigError(
                     f"The folder {folder} cannot be created.",

@@ -28,6 +28,7 @@ from workers.stepping import StepAside
 
 URGENT_LOOK_S = 0.25  # how often a search looks whether a decision waits for the worker
 HOST_LOCK_WAIT_S = 1.0
+HOST_LOCK_AGAIN_S = 10.0  # a fresh job costs a second of processor time, so another home is not asked for more often
 ROLES: dict[Stage, tuple[Role, ...]] = {
     Stage.DETECT: (),
     Stage.MUTATE: (Role.GENERATOR, Role.TASK),
@@ -137,7 +138,7 @@ class LiveModels:
         if reading.open:
             return
         while not reading.open:
-            queues.note_waiting(reading.detail)
+            queues.note_waiting(reading.reason)
             waited = time.monotonic() - started
             if waited >= self._patience_s:
                 raise StepAside(reading.reason, reading.detail, waited_s=waited)
@@ -176,7 +177,12 @@ class LiveModels:
         if self._host_held:
             return
         if not self._host.take(HOST_LOCK_WAIT_S):
-            raise StepAside("other-home", "another evolution uses this Ollama server", waited_s=HOST_LOCK_WAIT_S)
+            raise StepAside(
+                "other-home",
+                "another evolution uses this Ollama server",
+                waited_s=HOST_LOCK_WAIT_S,
+                again_s=HOST_LOCK_AGAIN_S,
+            )
         self._host_held = True
 
 

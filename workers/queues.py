@@ -101,8 +101,8 @@ class Bells:
             for job_id in job_ids:
                 pipe.hget(Job.key_for(job_id), "status")
             queued, between, *statuses = pipe.execute()
-        listed = {item.decode() for item in queued}
-        popped = {item.decode() for item in between}
+        listed = {item.decode(errors="replace") for item in queued}
+        popped = {item.decode(errors="replace") for item in between}
         return {
             job_id: _state(status, in_list=job_id in listed, popped=job_id in popped)
             for job_id, status in zip(job_ids, statuses, strict=True)
@@ -112,7 +112,7 @@ class Bells:
         """Return the id at the head of the queue, empty when there is none or Redis is away."""
         with contextlib.suppress(RedisError, OSError):
             head = cast("list[bytes]", self._redis.lrange(self._queue.key, 0, 0))
-            return head[0].decode() if head else ""
+            return head[0].decode(errors="replace") if head else ""
         return ""
 
     def ping(self) -> None:

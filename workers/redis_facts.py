@@ -44,12 +44,14 @@ class RedisFacts:
         server: `valkey` or `redis`.
         password: whether one is needed; None where it cannot be told.
         durable: whether it keeps an append-only file; None where it cannot be told.
+        process: its process id on its own machine.
     """
 
     server: str
     version: str
     password: bool | None
     durable: bool | None
+    process: int
     queued: int
     workers: tuple[WorkerFacts, ...]
 
@@ -69,6 +71,7 @@ def redis_facts(url: str) -> RedisFacts:
             version=str(info.get("valkey_version", info.get("redis_version", "unknown"))),
             password=_needs_password(url),
             durable=bool(info["aof_enabled"]) if "aof_enabled" in info else None,
+            process=int(info.get("process_id", 0)),
             queued=int(door.llen(f"rq:queue:{QUEUE}")),
             workers=_workers(door),
         )

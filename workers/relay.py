@@ -156,7 +156,7 @@ def _ring_of(bell: Bell, known: _Open | None) -> Ring:
     meta: dict[str, Any] = {"skill": bell.skill}
     if bell.waiting_for and known is not None and bell.stage not in (Stage.DETECT, Stage.PROMOTE):
         settings = known.rules.settings
-        meta["waiting_for"] = bell.waiting_for
+        meta["waiting_for"] = "a quiet moment"  # our word: a server's own must not reach Redis
         meta["hold"] = {
             "settings": to_data(settings.gate),
             "quiet_s": known.quiet_s,

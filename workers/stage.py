@@ -150,8 +150,9 @@ def _stepped_aside(opened: Database, mine: Claim, aside: StepAside) -> Outcome:
                     waited_s=aside.waited_s, preempted=aside.preempted,
                 )
             )  # fmt: skip
-        bell = steps.release(session, mine, at, waiting_for=aside.detail)
-        return Outcome(f"made room: {aside.reason}", (bell,))
+        due = at + timedelta(seconds=aside.again_s) if aside.again_s else None
+        bell = steps.release(session, mine, at, waiting_for=aside.detail, due=due)
+        return Outcome(f"made room: {aside.reason}", () if due else (bell,))
     return Outcome("taken over by a newer attempt")
 
 

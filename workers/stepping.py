@@ -10,11 +10,15 @@ class StepAside(Exception):
         reason: one stable word; `detail`: the same for people.
         waited_s: how long the gate was waited for.
         preempted: a running call was cut off.
+        again_s: seconds until it is worth trying again; 0 rings a fresh job at once.
     """
 
-    def __init__(self, reason: str, detail: str, *, waited_s: float = 0.0, preempted: bool = False) -> None:
+    def __init__(
+        self, reason: str, detail: str, *, waited_s: float = 0.0, preempted: bool = False, again_s: float = 0.0
+    ) -> None:
         super().__init__(reason)
         self.reason, self.detail, self.waited_s, self.preempted = reason, detail, waited_s, preempted
+        self.again_s = again_s
 
 
 class StepFailed(Exception):

@@ -65,7 +65,7 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     try:
         waiting.take(POLL_S * 2)  # long enough for a reconciliation that looks at it just now
         while not (reading := gate.reading(hold["quiet_s"])).open:
-            queues.note_waiting(reading.detail)
+            queues.note_waiting(reading.reason)
             if time.monotonic() >= end or _urgent(bells.next_job()):
                 return True
             time.sleep(settings.poll_s)

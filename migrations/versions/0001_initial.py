@@ -165,7 +165,7 @@ def upgrade() -> None:
         sa.Column("accuracy_before", sa.Float(), nullable=True),
         sa.Column("accuracy_after", sa.Float(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("config_before", sa.Text(), nullable=False),
+        sa.Column("config_before", sa.String(length=64), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("applied_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_promotions_run_id_runs")),

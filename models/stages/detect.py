@@ -40,6 +40,7 @@ def detect_case(
         last_evolution=last.created_at if last else None,
         evolving=session.scalar(evolutions.where(RunRow.ended_at.is_(None)).limit(1)) is not None,
         usable=samples.usable(session, skill),
+        known=samples.known(session, skill),
         since_promotion=_since_promotion(session, rules, in_use),
         forced=forced,
     )

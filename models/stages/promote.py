@@ -19,10 +19,8 @@ from pipeline.bandit import decide
 from pipeline.domain import Fate, RunKind, VariantId
 from pipeline.errors import NotFound
 from pipeline.flow import Publish
-from pipeline.promote import PromoteCase, PromoteDecision, Target
+from pipeline.promote import BACK, PromoteCase, PromoteDecision, Target
 from pipeline.skills import next_template
-
-BACK = (RunKind.DRIFT_CHECK, RunKind.ROLLBACK)
 
 
 def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
@@ -37,21 +35,24 @@ def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
     if mine.kind in BACK:
         target = _back(session, run, in_use)
         before = after = drop = None
+        reason = run.reason
     else:
         variant = _winner(session, run)
         number = intended.to_version if intended else prompts.next_number(session, mine.skill)
         target = _forward(session, variant, in_use, number)
-        before, after, drop = _measured(session, mine, run, variant)
+        before, after, drop = _measured(session, mine, run, variant, in_use)
+        reason = variant.fate_reason if mine.kind is RunKind.EVOLUTION else run.reason
     return PromoteCase(
         rules=mine.rules,
         kind=mine.kind,
         now=session.get_one(StepRow, mine.step).created_at,  # fixed, so that a repeated publication is the same request
         in_use=in_use.version,
+        in_use_text=in_use.text,
         target=target,
         accuracy_before=before,
         accuracy_after=after,
         drop_probability=drop,
-        reason=run.reason,
+        reason=reason,
         forced=run.forced,
     )
 
@@ -103,7 +104,8 @@ def save_promote(session: Session, mine: Claim, decision: PromoteDecision, now: 
     _end_open_tests(session, mine, now)
     if target.variant is not None:
         version.variant_id = target.variant
-        session.get_one(VariantRow, target.variant).fate = Fate.WINNER
+        if mine.kind is RunKind.EVOLUTION:
+            session.get_one(VariantRow, target.variant).fate = Fate.WINNER
     run.reason = run.reason or decision.reason
 
 
@@ -154,12 +156,14 @@ def _back(session: Session, run: RunRow, in_use: PromptVersionRow) -> Target | N
 
 
 def _measured(
-    session: Session, mine: Claim, run: RunRow, variant: VariantRow
+    session: Session, mine: Claim, run: RunRow, variant: VariantRow, in_use: PromptVersionRow
 ) -> tuple[float | None, float | None, float | None]:
     """Accuracy of both prompts on samples nothing was selected on, and the chance of a real drop between them."""
     evolution = session.get(EvolutionRow, variant.run_id if run.target_variant_id else run.id)
     flags = report_of(evolution) if evolution else {}
-    old, new = flags.get(0), flags.get(variant.variant_id)
+    tested = session.get_one(RunRow, evolution.run_id).version if evolution else 0
+    old = flags.get(0 if in_use.version == tested else in_use.variant_id or -1)  # None: it was not in that test
+    new = flags.get(variant.variant_id)
     if not old or not new or len(old) != len(new):
         return None, None, None
     drop = probability_drop(

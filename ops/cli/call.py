@@ -82,6 +82,7 @@ class Call:
         click.confirm(question, abort=True, err=True)
 
 
+NEAR = 0.7  # similarity from which a word is taken for a misspelt command
 F = TypeVar("F", bound=Callable[..., Any])
 pass_call = click.make_pass_decorator(Call, ensure=True)
 
@@ -140,6 +141,22 @@ class Command(_WithExamples):
 
 class Group(_WithExamples, click.Group):
     """A command with commands of its own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown name gets the nearest known one."""
+        if args[0] not in self.commands and args[0][:1] != "-":
+            raise unknown_command(args[0], list(self.commands), ctx)
+        return super().resolve_command(ctx, args)
+
+
+def unknown_command(name: str, known: list[str], ctx: click.Context) -> click.UsageError:
+    """Return the error to raise, with the names that may have been meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a misspelt command needs it
+
+    near = " or ".join(f"'{one}'" for one in get_close_matches(name, known, 2, NEAR))
+    return click.UsageError(f"No such command '{name}'." + (f" Did you mean {near}?" if near else ""), ctx)
 
 
 def command(name: str, *, examples: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -87,13 +87,16 @@ def _version(package: str) -> str:
 
 def _home(home: Home) -> Iterator[Check]:
     try:
-        home.ensure()
+        before = stat.S_IMODE(home.root.stat().st_mode) if home.root.exists() else 0
+        home.ensure()  # takes the rights of others away, where the folder is ours
         mode = stat.S_IMODE(home.root.stat().st_mode)
     except (EvolutionError, OSError) as error:
         yield Check("home", State.BAD, f"{home.root}: {error}")
         return
     if mode & FOREIGN:
         yield Check("home", State.BAD, f"{home.root} is open to others (mode {mode:o})", f"chmod 700 {home.root}")
+    elif before & FOREIGN:
+        yield Check("home", State.NOTE, f"{home.root} was open to others (mode {before:o}) and is closed now")
     else:
         yield Check("home", State.OK, f"{home.root}, mode {mode:o}")
 

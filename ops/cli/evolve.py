@@ -13,7 +13,7 @@ import click
 from ops.cli.call import Call, command, pass_call
 from ops.cli.failures import NEGATIVE
 from ops.cli.output import progress, show
-from ops.cli.results import RunNumber
+from ops.cli.results import run_number
 from ops.cli.skill import SKILL
 from ops.cli.words import run_state
 from pipeline.errors import BadInput
@@ -118,7 +118,7 @@ def create(call: Call, /, skill: str, *, reason: str, **files: str | None) -> No
 
 
 @command("cancel", examples="evoctl cancel r7\nevoctl cancel r7 --reason 'wrong data'")
-@click.argument("run", type=RunNumber(), metavar="RUN")
+@click.argument("run", metavar="RUN", callback=run_number)
 @click.option("--reason", default="cancelled by a person", metavar="TEXT", help="Kept with the run.")
 @pass_call
 def cancel(call: Call, run: int, *, reason: str) -> None:
@@ -178,7 +178,7 @@ def _instruction(path: str) -> str:
         if not Path(path).is_file():
             raise BadInput(f"{path} is no file.")
         content = Path(path).read_bytes()[: MAX_FILE + 1]
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise BadInput(f"{path} cannot be read.", why=error.strerror or str(error)) from error
     except ValueError as error:

@@ -110,6 +110,7 @@ def _feedback(line: bytes, now: datetime, *, first: bool, whole: bool) -> Feedba
         label=_label(data.get("label")),
         version=_version(data.get("version")),
         at=_moment(data.get("at"), now),
+        history=True,
     )
 
 

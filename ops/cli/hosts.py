@@ -10,7 +10,7 @@ import click
 from ops.cli.call import Call, command, pass_call
 from ops.cli.output import show
 from ops.cli.skill import SKILL
-from ops.cli.task import CORRECT, FIELDS, NEEDED_VERDICT, OUTPUT, storable_text, told
+from ops.cli.task import CORRECT, FIELDS, OUTPUT, VERDICT, storable_text, told
 
 
 @command("assign", examples="evoctl assign file-naming --task-id t42\nevoctl assign file-naming --task-id t42 --text")
@@ -41,7 +41,7 @@ def assign(call: Call, skill: str, *, task_id: str, only_text: bool) -> None:
 )
 @SKILL
 @click.argument("task_id", metavar="TASK_ID")
-@NEEDED_VERDICT
+@VERDICT
 @FIELDS
 @OUTPUT
 @CORRECT
@@ -51,6 +51,8 @@ def outcome(call: Call, /, skill: str, task_id: str, **given: Any) -> None:
 
     It counts for the prompt that `assign` gave.
     """
+    if given["ok"] is None:
+        raise click.UsageError("It needs --ok or --bad.")
     with call.evolution() as evolution:
         noted = evolution.outcome(skill, told({**given, "task_id": task_id}))
     data = {"skill": skill, "task_id": task_id, "label": noted.label, "source": noted.source, "new": noted.new}

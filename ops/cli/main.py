@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from ops.cli.call import Call, Command, global_options
+from ops.cli.call import Call, Command, global_options, unknown_command
 
 PROGRAM = "evoctl"
 COMPLETE = "_EVOCTL_COMPLETE"
@@ -34,7 +34,7 @@ COMMANDS = {
     "demo": Entry("START", "processes:demo", "Run the whole pipeline on simulated models."),
     "init": Entry("START", "setup:init", "Set up a home and a configuration."),
     "up": Entry("START", "up:up", "Run everything in the background: Valkey, tick, worker, web."),
-    "down": Entry("START", "up:down", "Stop what `up` runs."),
+    "down": Entry("START", "down:down", "Stop what `up` runs."),
     "doctor": Entry("START", "doctor:doctor", "Check everything that evolution needs."),
     "enqueue": Entry("EVOLVE", "evolve:enqueue", "Start an evolution of a skill now (also: evolve)."),
     "evolve": Entry("", "evolve:enqueue", "Start an evolution of a skill now (also: evolve)."),
@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name in COMMANDS or name[:1] == "-":
             return super().resolve_command(ctx, args)
-        raise click.NoSuchCommand(name, possibilities=_near(name), ctx=ctx)
+        raise unknown_command(name, list(COMMANDS), ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - same
         """Write the commands by section."""
@@ -151,12 +151,6 @@ def cli(ctx: click.Context) -> int:
 def main() -> NoReturn:
     """Run `evoctl`."""
     cli.main(prog_name=PROGRAM)
-
-
-def _near(name: str) -> list[str]:
-    from difflib import get_close_matches  # noqa: PLC0415 - only a misspelt command needs it
-
-    return get_close_matches(name, COMMANDS, 2, 0.7)
 
 
 def _wants_json(given: list[str]) -> bool:

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 import click
 
-HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))  # Unicode categories that are written as escapes
+from pipeline.algorithms.invisible import is_hidden
+
 LIMIT = 4000  # characters of one text
 CELL = 60  # characters of one table cell on a terminal
 BYTE, PLANE = 0xFF, 0xFFFF
@@ -154,7 +155,7 @@ def _live() -> Iterator[Teller]:
 
 
 def _harmless(char: str) -> str:
-    if unicodedata.category(char) not in HARMFUL:
+    if not is_hidden(char):
         return char
     code = ord(char)
     if code <= BYTE:

@@ -34,7 +34,7 @@ def foreground(call: Call, words: tuple[str, ...]) -> int:
     """
     from workers.lease import foreground as lease
 
-    root = call.home.root
+    root = call.home.ensure().root
     with lease(root):
         return _run_in_front(words)
 

@@ -19,22 +19,19 @@ ID_DIGITS = 9
 HEAD = ("PROMPT", "WINS", "LOSSES", "TIES", "WIN RATE", "95 %", "EVIDENCE", "P(BEST)", "REPORT SAMPLES", "STATE")
 
 
-class RunNumber(click.ParamType[int]):
-    """A run as people write it: `r7` or `7`."""
-
-    name = "run"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        digits = str(value).removeprefix("r")
-        if not (digits.isdecimal() and digits.isascii() and len(digits) <= ID_DIGITS):
-            self.fail("a run is written as r7", param, ctx)
-        return int(digits)
+def run_number(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read a run as people write it: `r7` or `7`."""
+    if value is None:
+        return None
+    digits = value.removeprefix("r")
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= ID_DIGITS):
+        raise click.BadParameter("a run is written as r7", ctx, param)
+    return int(digits)
 
 
 @command("results", examples="evoctl results file-naming\nevoctl results file-naming --run r7 --json")
 @SKILL
-@click.option("--run", type=RunNumber(), help="Of this evolution; default: the newest.")
+@click.option("--run", metavar="RUN", callback=run_number, help="Of this evolution; default: the newest.")
 @pass_call
 def results(call: Call, skill: str, *, run: int | None) -> None:
     """Show how a skill's test stands.

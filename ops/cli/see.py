@@ -14,7 +14,9 @@ from ops.cli.skill import OPTIONAL_SKILL
 from ops.cli.words import SIMULATED, accuracy, run_name, run_state
 
 if TYPE_CHECKING:
-    from models.report_values import Status
+    from collections.abc import Sequence
+
+    from models.report_values import SkillStatus, Status, VersionLine
     from workers.llm.gate import GateReading
 
 
@@ -63,35 +65,13 @@ def stats(call: Call, skill: str | None, *, fail_under: float | None) -> int:
         for one, _ in found
         if fail_under is not None and (one.accuracy.value is None or one.accuracy.value < fail_under)
     ]
-    data = {
-        "skills": [
-            {"skill": one.skill, "version": one.version, "threshold": one.threshold, "samples": one.samples,
-             "window": one.accuracy, "versions": [{"version": v.version, "accuracy": v.accuracy} for v in versions]}
-            for one, versions in found
-        ],
-        "interval": "wilson-95", "fail_under": fail_under, "below": below,
-    }  # fmt: skip
-
-    def text() -> str:
-        rows: list[tuple[object, ...]] = []
-        for one, versions in found:
-            lines = [("window", one.version, one.accuracy), *(("all", v.version, v.accuracy) for v in versions)]
-            rows += [
-                (
-                    one.skill,
-                    f"v{v}",
-                    what,
-                    number(a.value),
-                    f"{a.low:.2f} to {a.high:.2f}" if a.n else "-",
-                    a.n,
-                    a.basis,
-                )
-                for what, v, a in lines
-                if a.n or what == "window"
-            ]
-        return table(("SKILL", "PROMPT", "OVER", "ACCURACY", "95 %", "SAMPLES", "JUDGED"), rows, plain=call.plain)
-
-    call.result("stats", data, text)
+    skills = [
+        {"skill": one.skill, "version": one.version, "threshold": one.threshold, "samples": one.samples,
+         "window": one.accuracy, "versions": [{"version": v.version, "accuracy": v.accuracy} for v in versions]}
+        for one, versions in found
+    ]  # fmt: skip
+    data = {"skills": skills, "interval": "wilson-95", "fail_under": fail_under, "below": below}
+    call.result("stats", data, lambda: _stats_text(found, plain=call.plain))
     if below:
         call.note(f"Below {fail_under:g} or unknown: {', '.join(below)}.")
     return NEGATIVE if below else 0
@@ -120,6 +100,17 @@ def runs(call: Call, skill: str | None, *, limit: int) -> None:
         return table(("RUN", "SKILL", "KIND", "BEGAN", "STATE"), rows, plain=call.plain)
 
     call.result("runs", {"runs": found}, text)
+
+
+def _stats_text(found: Sequence[tuple[SkillStatus, Sequence[VersionLine]]], *, plain: bool) -> str:
+    rows: list[tuple[object, ...]] = []
+    for one, versions in found:
+        lines = [("window", one.version, one.accuracy), *(("all", v.version, v.accuracy) for v in versions)]
+        for what, version, a in lines:
+            if a.n or what == "window":
+                interval = f"{a.low:.2f} to {a.high:.2f}" if a.n else "-"
+                rows.append((one.skill, f"v{version}", what, number(a.value), interval, a.n, a.basis))
+    return table(("SKILL", "PROMPT", "OVER", "ACCURACY", "95 %", "SAMPLES", "JUDGED"), rows, plain=plain)
 
 
 def _fields(one: object) -> dict[str, object]:

@@ -33,6 +33,7 @@ def init(call: Call, *, example: bool) -> None:
     from workers.host_config import load_host_config
 
     home = call.home
+    home.ensure()  # first: a folder made on the way to the configuration would be open to others
     written = _write_config(home.config, example=example)
     remember_config(home)
     before, after = bring_up_to_date(home)

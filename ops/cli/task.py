@@ -36,7 +36,6 @@ FIELDS = click.option(
 OUTPUT = click.option("--output", metavar="TEXT", help="What the skill answered.")
 CORRECT = click.option("--correct", metavar="TEXT", help="What it should have answered.")
 VERDICT = click.option("--ok/--bad", "ok", default=None, help="Whether the output was right.")
-NEEDED_VERDICT = click.option("--ok/--bad", "ok", required=True, help="Whether the output was right.")
 
 
 def told(given: dict[str, Any]) -> Feedback:

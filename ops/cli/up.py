@@ -1,27 +1,24 @@
-"""`up` and `down`: everything that runs in the background, under one process."""
+"""`up`: everything that runs in the background, under one process."""
 
 # ruff: noqa: PLC0415 - help and completion import none of what the commands need
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ops.cli.background import LOCK, MARK, PID_FILE, read, until, write
 from ops.cli.call import Call, command, pass_call
 from ops.cli.output import show
-from pipeline.errors import Blocked, ConfigError, Refused, Unreachable
+from pipeline.errors import Blocked, ConfigError, Unreachable
 
 if TYPE_CHECKING:
     from ops.supervise import Process
@@ -29,11 +26,10 @@ if TYPE_CHECKING:
     from workers.lock import Lock
 
 PORT = 9182  # of the page
-LOCK, PID_FILE, LOG = "up.lock", "up.json", "up.log"
+LOG = "up.log"
 WEB_URL = "web.url"  # where the page writes its address
-MARK = "EVOCTL_UP"  # in the environment of every process of one `up`, so that `down` finds those it left behind
-REDIS_S, READY_S, STOP_S = 10.0, 30.0, 40.0
-POLL_S = 0.1
+ADDRESS_STEP_S = 0.5  # between looks for the address of the page
+REDIS_S, READY_S = 10.0, 30.0  # until Redis answers, until everything runs
 
 
 @command("up", examples="evoctl up\nevoctl up --detach\nevoctl up --no-web --no-worker")
@@ -60,42 +56,13 @@ def up(call: Call, *, port: int, no_web: bool, no_worker: bool, detach: bool) ->
         _run(call, home, None if no_web else port, worker=not no_worker)
 
 
-@command("down", examples="evoctl down")
-@pass_call
-def down(call: Call) -> None:
-    """Stop what `up` runs.
-
-    What a killed `up` left behind is stopped as well.
-    """
-    from workers.lock import held
-
-    home = call.home
-    known = _read(home)
-    running = (home.locks / LOCK).exists() and held(home.locks / LOCK)
-    if running:
-        if not isinstance(known.get("pid"), int):
-            raise Refused(
-                "An `evoctl up` of this home runs, but its process id is not known.", hint="Stop it by Ctrl-C."
-            )
-        os.kill(known["pid"], signal.SIGTERM)
-        _until(
-            lambda: not held(home.locks / LOCK),
-            STOP_S,
-            Unreachable("`evoctl up` did not stop in time.", hint="evoctl down"),
-        )
-    left = _end_left_behind(str(known.get("mark", "")))
-    (home.pid_dir / PID_FILE).unlink(missing_ok=True)
-    words = "Stopped." if running or left else "Nothing was running."
-    call.result("down", {"stopped": running, "left_behind": left}, lambda: words)
-
-
 @contextlib.contextmanager
 def _only_one(home: Home) -> Iterator[None]:
     from workers.lock import Lock
 
     lock: Lock = Lock(home.locks / LOCK)
     if not lock.take():
-        pid = _read(home).get("pid")
+        pid = read(home).get("pid")
         raise Blocked(
             "An `evoctl up` of this home runs already.", why=f"It is process {pid}." if pid else "", hint="evoctl down"
         )
@@ -119,7 +86,7 @@ def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
     done = threading.Event()
     stop_on_signal(done)
     mark = secrets.token_hex(8)
-    _write(home, {"pid": os.getpid(), "mark": mark, "ready": False})
+    write(home, {"pid": os.getpid(), "mark": mark, "ready": False})
     with contextlib.ExitStack() as stack:
         (home.root / WEB_URL).unlink(missing_ok=True)  # of a page that was killed
         services = stack.enter_context(Supervisor(_services(home, mark)))
@@ -129,7 +96,7 @@ def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
         for supervisor in (services, rest):
             threading.Thread(target=supervisor.watch, daemon=True).start()
         names = [process.name for process in (*services.processes, *processes)]
-        _write(home, {"pid": os.getpid(), "mark": mark, "ready": True, "processes": names})
+        write(home, {"pid": os.getpid(), "mark": mark, "ready": True, "processes": names})
         call.result(
             "up", {"pid": os.getpid(), "processes": names, "logs": str(home.log_dir)}, lambda: _running(home, names)
         )
@@ -141,7 +108,7 @@ def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
 def _wait(done: threading.Event, call: Call, home: Home) -> None:
     """Wait for the end; tell the page's address when there is one."""
     file, before = home.root / WEB_URL, ""
-    while not done.wait(POLL_S * 5):
+    while not done.wait(ADDRESS_STEP_S):
         with contextlib.suppress(OSError, UnicodeDecodeError):
             address = file.read_text(encoding="utf-8").strip()
             if address and address != before and not before:
@@ -196,7 +163,7 @@ def _wait_for_redis(home: Home, done: threading.Event) -> None:
     url = home.redis_url
     place = url.rpartition("@")[2]
     error = Unreachable(f"Redis does not answer at {place}.", hint=f"See {home.log_dir / 'valkey.log'}")
-    _until(lambda: done.is_set() or bool(redis_run(url)), REDIS_S, error)
+    until(lambda: done.is_set() or bool(redis_run(url)), REDIS_S, error)
 
 
 def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool) -> None:
@@ -228,54 +195,11 @@ def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool)
     with log.open("ab") as file:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - our own command
     failed = Unreachable("`evoctl up` did not start.", hint=f"See {log}")
-    _until(lambda: child.poll() is not None or bool(_read(home).get("ready")), READY_S, failed)
+    until(lambda: child.poll() is not None or bool(read(home).get("ready")), READY_S, failed)
     if child.poll() is not None:
         raise failed
-    names = _read(home).get("processes", [])
+    child.returncode = 0  # it lives on by itself: Python need not warn that nobody waits for it
+    names = read(home).get("processes", [])
     data = {"pid": child.pid, "processes": names, "logs": str(home.log_dir)}
     call.result("up", data, lambda: f"Running: {', '.join(names)}.\nLogs:    {show(home.log_dir)}")
     call.next("evoctl status", "evoctl down")
-
-
-def _end_left_behind(mark: str) -> int:
-    """Stop processes that a killed `up` left behind: those with its mark in their environment."""
-    import psutil
-
-    if not mark:
-        return 0
-    ours = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARK) == mark:
-                ours.append(process)
-    for process in ours:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(ours, timeout=STOP_S / 4)
-    for process in stubborn:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    return len(ours)
-
-
-def _until(true: Any, seconds: float, error: Exception) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() >= end:
-            raise error
-        time.sleep(POLL_S)
-
-
-def _read(home: Home) -> dict[str, Any]:
-    try:
-        data = json.loads((home.pid_dir / PID_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _write(home: Home, data: dict[str, Any]) -> None:
-    path = home.pid_dir / PID_FILE
-    part = Path(f"{path}.part")
-    part.write_text(json.dumps(data), encoding="utf-8")
-    part.replace(path)

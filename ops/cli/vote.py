@@ -34,19 +34,19 @@ VOTER = "terminal"
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after so many ballots.")
 @click.option("--ballot", type=click.IntRange(1, 2**31 - 1), metavar="ID", help="Answer this ballot and ask nothing.")
 @click.option("--pick", type=click.IntRange(1), metavar="N", help="Result N is the best.")
-@click.option("--tie", "choices", flag_value="tie", multiple=True, help="No result is better than the others.")
-@click.option("--none", "choices", flag_value="none", multiple=True, help="No result is good.")
-@click.option("--skip", "choices", flag_value="skip", multiple=True, help="Do not count this ballot.")
+@click.option("--tie", is_flag=True, help="No result is better than the others.")
+@click.option("--none", is_flag=True, help="No result is good.")
+@click.option("--skip", is_flag=True, help="Do not count this ballot.")
 @pass_call
 def vote(
-    call: Call, skill: str | None, *, count: int | None, ballot: int | None, pick: int | None, choices: tuple[str, ...]
+    call: Call, /, skill: str | None, *, count: int | None, ballot: int | None, pick: int | None, **flags: bool
 ) -> None:
     """Vote on results, blind.
 
     The input and up to four results are shown in random order; which prompt wrote which is not. Keys: 1 to 4 the best
     result, t a tie, n none is good, s skip, q quit. With --json the next ballot is printed and nothing is asked.
     """
-    answers = (*choices, *(["pick"] if pick is not None else []))
+    answers = [choice for choice in ("tie", "none", "skip") if flags[choice]] + ["pick"] * (pick is not None)
     if ballot is None and answers:
         raise BadInput("An answer needs the ballot it is for.", hint="evoctl vote --json prints the next one.")
     if ballot is not None and len(answers) != 1:

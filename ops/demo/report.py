@@ -88,9 +88,7 @@ def _accuracy(session: Session, run: int) -> dict[str, str]:
         if results:
             right, n = sum(results), len(results)
             low, high = clopper_pearson(right, n)
-            found[name] = (
-                f"{right / n:.2f} on {n} samples nothing was selected on (95 % interval {low:.2f} to {high:.2f})"
-            )
+            found[name] = f"{right / n:.2f} on {n} samples kept for this report (95 % interval {low:.2f} to {high:.2f})"
     return found
 
 

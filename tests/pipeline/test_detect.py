@@ -23,7 +23,14 @@ def _window(right: int, wrong: int, source: LabelSource = LabelSource.PERSON) ->
 
 
 CASE = DetectCase(
-    rules=RULES, now=NOW, window=_window(12, 8), last_evolution=None, evolving=False, usable=50, since_promotion=None
+    rules=RULES,
+    now=NOW,
+    window=_window(12, 8),
+    last_evolution=None,
+    evolving=False,
+    usable=50,
+    known=140,
+    since_promotion=None,
 )
 
 

@@ -19,6 +19,7 @@ CASE = PromoteCase(
     kind=RunKind.EVOLUTION,
     now=datetime(2026, 3, 1, 12, tzinfo=UTC),
     in_use=1,
+    in_use_text="old\n---\n{{a}}\n",
     target=Target(version=2, text="new\n---\n{{a}}\n", template="skills/x-v2.md", variant=VariantId(7)),
     accuracy_before=0.6,
     accuracy_after=0.8,

@@ -226,7 +226,7 @@ def test_a_held_bell_carries_what_its_job_needs_to_wait(site: Any) -> None:
 
     meta = site.job(bell).meta
 
-    assert meta["waiting_for"] == "A foreground command runs."
+    assert meta["waiting_for"] == "a quiet moment"
     assert meta["hold"]["quiet_s"] == site.rules.settings.gate.resume_idle_s
     assert meta["hold"]["tag"] == site.rules.settings.foreground.model
 
@@ -308,14 +308,14 @@ def test_no_prompt_ever_reaches_redis(site: Any) -> None:
     assert [step.stage for step in site.steps()] == ["judge", "dedupe", "bandit"]
     assert len(keys) > 3
     assert b"judge, run 1" in found
-    for text in ("Name the file", "Mind rule", "description", "coherence", "reasoning", "hyphens"):
+    for text in ("Name the file", "Mind rule", "actionability", "coherence", "reasoning", "hyphens"):
         assert text.encode() not in found
 
 
 def test_states_are_what_redis_knows(site: Any, store: Any) -> None:
     """A bell is missing, queued, taken or over; an absent Redis is an error at once."""
     bells = [site.judging() for _ in range(4)]
-    site.relay(*bells[:3])
+    site.relay(*bells)
     site.redis.lrem("rq:queue:evolution", 0, bells[1].job_id)
     site.redis.lrem("rq:queue:evolution", 0, bells[2].job_id)
     site.job(bells[2]).set_status(JobStatus.FINISHED)
@@ -323,7 +323,7 @@ def test_states_are_what_redis_knows(site: Any, store: Any) -> None:
 
     states = site.bells.states([bell.job_id for bell in bells])
 
-    assert list(states.values()) == [BellState.QUEUED, BellState.TAKEN, BellState.OVER, BellState.QUEUED]
+    assert list(states.values()) == [BellState.QUEUED, BellState.TAKEN, BellState.OVER, BellState.MISSING]
     store.kill()
     began = time.monotonic()
     try:

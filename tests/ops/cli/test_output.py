@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.cli import output
-from ops.cli.output import HARMFUL, envelope, progress, show, table, width
+from ops.cli.output import envelope, progress, show, table, width
+from pipeline.algorithms.invisible import CATEGORIES
 
 HOSTILE = {
     "clear": "\x1b[2J",
@@ -49,7 +50,7 @@ HOSTILE = {
 
 def harmless(text: str) -> bool:
     """Tell whether printing *text* can do no more than show it."""
-    return all(unicodedata.category(c) not in HARMFUL or c == "\n" for c in text)
+    return all(unicodedata.category(c) not in CATEGORIES or c == "\n" for c in text)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from models.tables import BallotCardRow, PromptVersionRow, SampleRow, SkillRow, VariantRow
 from models.work_tables import RunRow, StepRow
-from ops.cli.output import HARMFUL
+from pipeline.algorithms.invisible import CATEGORIES
 
 HOSTILE = (
     "\x1b[2J\x1b]8;;http://evil.example\x1b\\\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e\u2066\x00\x85\u2028[/]{{x}}\U000e0041"
@@ -20,7 +20,7 @@ HOSTILE = (
 
 def terminal_safe(text: str) -> bool:
     """Tell whether every character of *text* is shown and not obeyed."""
-    return all(unicodedata.category(c) not in HARMFUL or c == "\n" for c in text)
+    return all(unicodedata.category(c) not in CATEGORIES or c == "\n" for c in text)
 
 
 def poison(trial: Any) -> None:
@@ -55,21 +55,17 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("extra", [(), ("--plain",), ("--json",)], ids=["table", "plain", "json"])
-def test_hostile_texts_never_reach_the_terminal(
-    evoctl: Any, trial: Any, words: tuple[str, ...], extra: tuple[str, ...]
-) -> None:
-    """Prompts, outputs, inputs and reasons of others are shown with escapes, and JSON is ASCII."""
+def test_hostile_texts_never_reach_the_terminal(evoctl: Any, trial: Any, words: tuple[str, ...]) -> None:
+    """Prompts, outputs, inputs and reasons of others are shown with escapes, as tables, tabs and ASCII JSON."""
     poison(trial)
 
-    said = evoctl(*words, *extra)
+    for extra in ((), ("--plain",), ("--json",)):
+        said = evoctl(*words, *extra)
 
-    assert said.code == 0, said
-    assert terminal_safe(said.out.replace("\t", "") if "--plain" in extra else said.out)
-    assert terminal_safe(said.err)
-    if "--json" in extra:
-        assert said.out.isascii()
-        assert said.data
+        assert said.code == 0, said
+        assert terminal_safe(said.out.replace("\t", "") if extra == ("--plain",) else said.out)
+        assert terminal_safe(said.err)
+        assert extra != ("--json",) or (said.out.isascii() and said.data)
 
 
 def test_an_error_with_hostile_words_is_harmless(evoctl: Any, host: object) -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
 from typing import Any
 
 import click
@@ -180,3 +187,30 @@ def test_a_closed_ballot_is_refused(evoctl: Any, trial: Any) -> None:
     said = evoctl("vote", "--ballot", str(trial.ballots[0]), "--tie")
 
     assert said.code == 4
+
+
+def test_voting_at_a_real_terminal(trial: Any) -> None:
+    """One key is enough, without Enter, and the screen receives no byte that a result wrote."""
+    trial.outputs("\x1b[2J")
+    here, there = pty.openpty()
+    words = [sys.executable, "-m", "ops.cli", "vote", "--count", "1"]
+    process = subprocess.Popen(words, stdin=there, stdout=there, stderr=there, start_new_session=True)
+    os.close(there)
+    seen, end = b"", time.monotonic() + 30
+    try:
+        with contextlib.suppress(OSError):  # the terminal is gone when the process has ended
+            while time.monotonic() < end:
+                if select.select([here], [], [], 0.3)[0]:
+                    seen += os.read(here, 4096)
+                elif b"q quit" in seen:  # a key that is pressed before the prompt is thrown away
+                    os.write(here, b"2")
+        code = process.wait(5)
+    finally:
+        process.kill()
+        process.wait()
+    os.close(here)
+
+    assert code == 0
+    assert b"\x1b[2J" not in seen
+    assert b"\\x1b[2J 1" in seen
+    assert b"Counted." in seen
