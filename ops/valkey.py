@@ -9,6 +9,8 @@ import shutil
 import socket
 from pathlib import Path
 
+import psutil
+
 from pipeline.errors import Unreachable
 from workers.home import Home
 
@@ -40,7 +42,7 @@ def binary() -> Path:
 
 
 def prepare(home: Home, port: int = 0) -> tuple[str, list[str]]:
-    """Choose port and password, write the URL where every process of the home finds it.
+    """Choose port and password, write the URL where every process of the home finds it. Only while none runs.
 
     Args:
         home: where data and URL go.
@@ -52,8 +54,9 @@ def prepare(home: Home, port: int = 0) -> tuple[str, list[str]]:
     home.ensure()
     folder = home.root / "valkey"
     folder.mkdir(mode=0o700, exist_ok=True)
-    password, before = _remembered(home)
+    before = _port_of(_remembered(home))
     chosen = port or (before if before and _free(before) else _first_free())
+    password = secrets.token_hex(16)  # fresh each time: whoever sat on the port meanwhile was told the old one
     url = f"redis://:{password}@127.0.0.1:{chosen}/0"
     _write_private(home.redis_url_file, url + "\n")
     config = folder / "valkey.conf"
@@ -78,15 +81,40 @@ def _config(folder: Path, port: int, password: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _remembered(home: Home) -> tuple[str, int]:
-    """Return password and port of the last time, fresh ones at the first."""
+def server(home: Home) -> psutil.Process | None:
+    """Find the home's own server: a Redis of this user that listens on the port it was given; None when none runs.
+
+    A password proves a client to a server and not the other way round, so an answer alone is not believed.
+    """
+    port = _port_of(_remembered(home))
+    found = (process for process in psutil.process_iter(["name", "uids"]) if _is_redis(process))
+    return next((process for process in found if _listens(process, port)), None) if port else None
+
+
+def _is_redis(process: psutil.Process) -> bool:
+    name, uids = process.info["name"] or "", process.info["uids"]
+    return uids is not None and uids.real == os.getuid() and name.startswith(("valkey", "redis"))
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
     try:
-        text = home.redis_url_file.read_text(encoding="utf-8").strip()
+        found = process.net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr[1] == port for one in found)
+
+
+def _remembered(home: Home) -> str:
+    """Return the URL of the last time, empty at the first."""
+    try:
+        return home.redis_url_file.read_text(encoding="utf-8").strip()
     except OSError:
-        return secrets.token_hex(16), 0
-    password = text.partition("//:")[2].partition("@")[0]
-    port = text.rpartition(":")[2].partition("/")[0]
-    return password or secrets.token_hex(16), int(port) if port.isdecimal() else 0
+        return ""
+
+
+def _port_of(url: str) -> int:
+    port = url.rpartition(":")[2].partition("/")[0]
+    return int(port) if port.isdecimal() else 0
 
 
 def _first_free() -> int:

@@ -1,7 +1,11 @@
 """What `up` writes down about itself, for `down` and for a second `up`."""
 
+# ruff: noqa: PLC0415 - help and completion import none of what the commands need
+
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -9,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import psutil
+
     from workers.home import Home
 
 LOCK, PID_FILE = "up.lock", "up.json"
 MARK = "EVOCTL_UP"  # in the environment of every process of one `up`, so that `down` finds those it left behind
 POLL_S = 0.1
+TERM_S = 10.0  # after SIGTERM, before SIGKILL
 
 
 def read(home: Home) -> dict[str, Any]:
@@ -40,3 +47,37 @@ def until(true: Callable[[], object], seconds: float, error: Exception) -> None:
         if time.monotonic() >= end:
             raise error
         time.sleep(POLL_S)
+
+
+def mark_of(home: Home) -> str:
+    """Return the mark of every process that an `up` of *home* starts."""
+    return hashlib.sha256(str(home.root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def left_behind(home: Home, known: dict[str, Any]) -> list[psutil.Process]:
+    """Find processes that a killed `up` left behind: those with the home's mark in their environment, and its Valkey."""
+    import psutil
+
+    from ops.valkey import server
+
+    ours: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark_of(home):
+                ours.append(process)
+    valkey = server(home) if "valkey" in known.get("processes", ()) else None  # it overwrites its environment
+    return [*ours, *([valkey] if valkey is not None and valkey not in ours else [])]
+
+
+def end(processes: list[psutil.Process]) -> int:
+    """Stop processes: SIGTERM, then SIGKILL; return how many there were."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(processes, timeout=TERM_S)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return len(processes)

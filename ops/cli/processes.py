@@ -46,14 +46,13 @@ def redis(call: Call) -> None:
 
     This process becomes the server and stays in the foreground.
     """
-    from ops.cli.setup import embedded, embedded_url
-    from ops.supervise import redis_run
-    from ops.valkey import prepare
+    from ops.cli.setup import embedded
+    from ops.valkey import prepare, server
 
     home = call.home
     if not embedded(home):
         raise Refused("RQ_REDIS_URL names another Redis, so the embedded one is not needed.", hint="unset RQ_REDIS_URL")
-    if embedded_url(home) and redis_run(embedded_url(home)):
+    if server(home) is not None:
         raise Blocked("The embedded Redis of this home runs already.", hint="evoctl down")
     _, words = prepare(home)
     sys.stdout.flush()

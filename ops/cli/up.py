@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ops.cli.background import LOCK, MARK, PID_FILE, read, until, write
+from ops.cli.background import LOCK, MARK, PID_FILE, end, left_behind, mark_of, read, until, write
 from ops.cli.call import Call, command, pass_call
 from ops.cli.output import show
 from pipeline.errors import Blocked, ConfigError, Unreachable
@@ -85,7 +84,8 @@ def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
 
     done = threading.Event()
     stop_on_signal(done)
-    mark = secrets.token_hex(8)
+    mark = mark_of(home)
+    end(left_behind(home, read(home)))  # by an `up` that was killed
     write(home, {"pid": os.getpid(), "mark": mark, "ready": False})
     with contextlib.ExitStack() as stack:
         (home.root / WEB_URL).unlink(missing_ok=True)  # of a page that was killed
@@ -122,13 +122,13 @@ def _running(home: Home, names: list[str]) -> str:
 
 def _services(home: Home, mark: str) -> list[Process]:
     """Return the embedded Valkey, unless another Redis is named or it runs already."""
-    from ops.cli.setup import embedded, embedded_url
-    from ops.supervise import Process, redis_run
-    from ops.valkey import prepare
+    from ops.cli.setup import embedded
+    from ops.supervise import Process
+    from ops.valkey import prepare, server
 
     if not embedded(home):
         return []
-    if embedded_url(home) and redis_run(embedded_url(home)):
+    if server(home) is not None:
         return []
     _, words = prepare(home)
     os.environ.pop("RQ_REDIS_URL", None)  # it named this server, perhaps at another port
@@ -190,7 +190,7 @@ def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool)
         str(port),
     ]
     words += ["--no-web"] * no_web + ["--no-worker"] * no_worker
-    (home.pid_dir / PID_FILE).unlink(missing_ok=True)
+    write(home, {**read(home), "ready": False})  # what a killed one wrote down stays known
     log = home.log_dir / LOG
     with log.open("ab") as file:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - our own command

@@ -124,7 +124,7 @@ def test_a_shut_gate_ends_the_job_and_says_why(site: Any) -> None:
         0,
         "A foreground command runs.",
     )
-    assert 0.3 <= took < 2
+    assert 0.3 <= took < 5  # the first job of a process loads its libraries too
     assert site.paid() == 0
     (event,) = site.gate_events()
     assert (event.reason, event.preempted) == ("lease", False)
@@ -133,12 +133,13 @@ def test_a_shut_gate_ends_the_job_and_says_why(site: Any) -> None:
 
 def test_a_job_that_has_waited_before_does_not_wait_again(site: Any) -> None:
     """The wait without anything heavy in memory has come first; a gate that is still shut ends the job at once."""
+    site.change(gate={"wait_s": 60.0})
     bell = site.judging()
-    began = time.monotonic()
     with foreground(site.home.root):
-        site.work(bell, waited=True)
+        outcome = site.work(bell, waited=True)
 
-    assert time.monotonic() - began < 0.3
+    assert outcome.words == "made room: lease"
+    assert [event.waited_s < 1 for event in site.gate_events()] in ([], [True])
 
 
 def test_a_gate_that_opens_in_time_is_waited_for(site: Any) -> None:
@@ -149,7 +150,9 @@ def test_a_gate_that_opens_in_time_is_waited_for(site: Any) -> None:
     def user() -> None:
         with foreground(site.home.root):
             busy.set()
-            time.sleep(0.2)
+            while not site.server.requests():  # the job has looked which models there are, and asks the gate next
+                time.sleep(0.005)
+            time.sleep(0.3)
 
     thread = threading.Thread(target=user)
     thread.start()
