@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +15,8 @@ from models.work_tables import RunRow
 from pipeline.detect import DetectCase, DetectDecision, Judged, SincePromotion
 from pipeline.domain import Label, LabelSource, RunKind, Stage
 from pipeline.rules import Rules
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def load_detect(session: Session, mine: Claim, now: datetime) -> DetectCase:
@@ -57,7 +59,9 @@ def save_detect(session: Session, mine: Claim, decision: DetectDecision, now: da
         run.kind = RunKind.ROLLBACK
 
 
-def _window(session: Session, rules: Rules, in_use: PromptVersionRow | None, size: int) -> tuple[Judged, ...]:
+def _window(
+    session: Session, rules: Rules, in_use: PromptVersionRow | None, size: int, *, since: datetime | None = None
+) -> tuple[Judged, ...]:
     if in_use is None:
         return ()
     rows = session.execute(
@@ -69,6 +73,7 @@ def _window(session: Session, rules: Rules, in_use: PromptVersionRow | None, siz
             SampleRow.output.is_not(None),
             SampleRow.variant_id.is_(None),
             SampleRow.version == in_use.version,
+            SampleRow.judged_at >= (since or BEGINNING),
         )
         .order_by(SampleRow.judged_at.desc(), SampleRow.id.desc())
         .limit(size)
@@ -84,6 +89,8 @@ def _since_promotion(session: Session, rules: Rules, in_use: PromptVersionRow | 
     before = prompts.previous(session, rules.skill.name, in_use.version)
     if before is None:
         return None
-    window = _window(session, rules, in_use, 10_000)
+    window = _window(
+        session, rules, in_use, 10_000, since=in_use.activated_at
+    )  # an earlier spell in use is another story
     ok = sum(sample.ok for sample in window)
     return SincePromotion(back_to=before.version, ok=ok, bad=len(window) - ok)
