@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+LOCK = "evolution.lock"
+WAITING = "waiting.lock"  # held by a job that waits for the gate, so that nobody takes it for dead
 POLL_S = 0.05  # between tries while another process holds the lock
 
 

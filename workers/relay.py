@@ -17,10 +17,9 @@ from pipeline.rules import Rules
 from pipeline.settings import to_data
 from workers.clock import now
 from workers.home import Home
-from workers.lock import held
+from workers.lock import LOCK, WAITING, held
 from workers.queues import Bells, BellState, Ring
 from workers.sessions import Database, database
-from workers.turn import LOCK, WAITING
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,11 @@ from pipeline.errors import Unreachable
 from pipeline.settings import GateSettings, from_data
 from workers import queues
 from workers.home import Home, find_home
-from workers.lock import POLL_S, Lock
+from workers.lock import LOCK, POLL_S, WAITING, Lock
 
 for _name in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ.setdefault(_name, "1")  # one thread is faster here (measured x120), and keeps off the user's cores
 
-LOCK = "evolution.lock"
-WAITING = "waiting.lock"  # held by a job that waits for the gate, so that nobody takes it for dead
 LOCK_WAIT_S = 20.0  # a second worker's job waits this long for the first one's, then makes room
 OTHER_JOB = "another evolution job is running"
 

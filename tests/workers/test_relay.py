@@ -19,9 +19,9 @@ from models.work_tables import StepRow
 from pipeline.domain import Ending, RunKind, Stage, StepState, Waiting
 from pipeline.errors import Unreachable
 from workers.lease import foreground
-from workers.lock import Lock
+from workers.lock import LOCK, WAITING, Lock
 from workers.queues import Bells, BellState
-from workers.turn import LOCK, WAITING, take_turn
+from workers.turn import take_turn
 
 TICK_S = 0.05
 

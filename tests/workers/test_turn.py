@@ -14,8 +14,8 @@ import pytest
 from pipeline.domain import Stage, StepState
 from workers import turn
 from workers.lease import foreground
-from workers.lock import Lock, held
-from workers.turn import LOCK, OTHER_JOB, WAITING, take_turn
+from workers.lock import LOCK, WAITING, Lock, held
+from workers.turn import OTHER_JOB, take_turn
 
 HEAVY = ("sqlalchemy", "numpy", "ollama", "httpx", "alembic", "scipy")
 
