@@ -54,9 +54,12 @@ def prepare(home: Home, port: int = 0) -> tuple[str, list[str]]:
     home.ensure()
     folder = home.root / "valkey"
     folder.mkdir(mode=0o700, exist_ok=True)
-    before = _port_of(_remembered(home))
+    remembered = _remembered(home)
+    before = _port_of(remembered)
     chosen = port or (before if before and _free(before) else _first_free())
-    password = secrets.token_hex(16)  # fresh each time: whoever sat on the port meanwhile was told the old one
+    # Kept with its port, because `evoctl env` has told it; whoever sits on that port now was told it as well.
+    known = remembered.partition("//:")[2].partition("@")[0] if chosen == before else ""
+    password = known or secrets.token_hex(16)
     url = f"redis://:{password}@127.0.0.1:{chosen}/0"
     _write_private(home.redis_url_file, url + "\n")
     config = folder / "valkey.conf"

@@ -18,6 +18,7 @@ import pytest
 
 from ops.cli import processes
 from ops.cli.processes import search_path
+from ops.valkey import server
 from workers.lease import lease_held
 from workers.lock import Lock, held
 
@@ -179,6 +180,19 @@ def test_down_stops_what_a_killed_up_left_behind(evoctl: Any, host: Any, running
     assert data["left_behind"] >= 3
     _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
     assert alive == []
+
+
+def test_a_second_up_ends_what_a_killed_one_left_behind(evoctl: Any, host: Any, running: dict[str, Any]) -> None:
+    """After SIGKILL, `up` and `down` nothing of either `up` is left, Valkey included."""
+    first = psutil.Process(running["pid"])
+    family = [first, *first.children(recursive=True)]
+    first.kill()
+    first.wait(PATIENCE_S)
+
+    assert evoctl("up", "--detach", "--no-web").code == 0
+    assert evoctl("down").code == 0
+    until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family))
+    assert server(host) is None
 
 
 def checks(evoctl: Any) -> list[dict[str, str]]:

@@ -1,0 +1,59 @@
+"""The embedded Redis: whose it is, and what another user on its port gets."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from ops.supervise import answers
+from ops.valkey import prepare, server
+from workers.home import Home, find_home
+
+
+def _home(tmp_path: Path) -> Home:
+    return find_home(str(tmp_path / "home"), str(tmp_path / "config.yaml")).ensure()
+
+
+def test_the_address_stays_while_the_port_is_free(tmp_path: Path) -> None:
+    """What `evoctl env` printed still holds after a restart."""
+    home = _home(tmp_path)
+
+    assert prepare(home)[0] == prepare(home)[0]
+
+
+def test_a_taken_port_is_left_and_its_holder_not_believed(tmp_path: Path) -> None:
+    """Something that listens on the remembered port is not the home's server, and the next start takes another port."""
+    home = _home(tmp_path)
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        port = squatter.getsockname()[1]
+        home.redis_url_file.write_text(f"redis://:old@127.0.0.1:{port}/0\n", encoding="utf-8")
+
+        found, url = server(home), prepare(home)[0]
+
+    assert found is None
+    assert f":{port}/" not in url
+    assert "old" not in url
+
+
+def test_the_homes_own_server_is_found(tmp_path: Path) -> None:
+    """The running server is known by its process, its user and its port; secrets are for the owner only."""
+    home = _home(tmp_path)
+    url, command = prepare(home)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
+        try:
+            end = time.monotonic() + 10
+            while not answers(url):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            found = server(home)
+        finally:
+            valkey.terminate()
+
+    assert found is not None
+    assert found.pid == valkey.pid
+    assert home.redis_url_file.stat().st_mode & 0o077 == 0
+    assert Path(command[1]).stat().st_mode & 0o077 == 0
