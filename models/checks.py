@@ -16,7 +16,7 @@ from models.tables import SkillRow, VariantRow
 from models.work_tables import RunRow
 from pipeline.algorithms.streams import seed32
 from pipeline.detect import DetectDecision, look
-from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage
+from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage, arm_name
 from pipeline.errors import BadInput
 from pipeline.rules import Rules
 from pipeline.skills import RULE
@@ -92,7 +92,7 @@ def start_manual(
     for index, instruction in enumerate(instructions):
         session.add(
             VariantRow(
-                run_id=run.id, ordinal=index + 1, skill_name=rules.skill.name, name=f"variant_{chr(ord('a') + index)}",
+                run_id=run.id, ordinal=index + 1, skill_name=rules.skill.name, name=arm_name(index),
                 prompt_text=instruction, text_sha=text_sha(instruction), generation=0, slot=index,
                 mutation_type=MutationType.MANUAL, reasoning="written by a person", fate=Fate.ARM,
                 fate_reason="on the ballots", created_at=now,

@@ -22,6 +22,7 @@ from models.report_values import (
     Status,
     VersionLine,
 )
+from models.samples import judged
 from models.tables import PromotionRow, PromptVersionRow, SampleRow, SkillRow
 from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.algorithms.beta import wilson
@@ -60,25 +61,13 @@ def skill_status(session: Session, rules: Rules) -> SkillStatus:
 
 def window(session: Session, rules: Rules, version: int, size: int | None) -> Accuracy:
     """Return the accuracy of a version's newest *size* judged samples, or of all, as the drift check sees them."""
-    query = (
-        select(SampleRow.label, SampleRow.label_source)
-        .where(
-            SampleRow.skill_name == rules.skill.name,
-            SampleRow.label_source.in_(rules.skill.labels),
-            SampleRow.label.is_not(None),
-            SampleRow.output.is_not(None),
-            SampleRow.variant_id.is_(None),
-            SampleRow.version == version,
-        )
-        .order_by(SampleRow.judged_at.desc(), SampleRow.id.desc())
-    )
-    return accuracy((label == Label.OK, source) for label, source in session.execute(query.limit(size)))
+    return accuracy(judged(session, rules, version, size))
 
 
-def accuracy(judged: Iterable[tuple[bool, str | None]]) -> Accuracy:
+def accuracy(verdicts: Iterable[tuple[bool, str | None]]) -> Accuracy:
     """Sum up samples given as (right, who judged)."""
     right, by = 0, dict.fromkeys(LabelSource, 0)
-    for ok, source in judged:
+    for ok, source in verdicts:
         right += ok
         by[LabelSource(source or LabelSource.IMPLICIT)] += 1
     n = sum(by.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource, SampleId, Split
 from pipeline.fitness import Item
 from pipeline.meta_prompt import Failure, Success
+from pipeline.rules import Rules
 
 _SHOWN_FIELD = 300  # characters of one input field shown to the generator
 
@@ -76,6 +78,32 @@ def successes(session: Session, skill: str, *, horizon: int, limit: int) -> tupl
     rows = list(session.scalars(_judged(skill, Label.OK).where(SampleRow.id <= horizon).order_by(SampleRow.id)))
     step = max(1, len(rows) // limit) if limit else 1
     return tuple(Success(shown=_shown(row), output=row.output or "") for row in rows[::step][:limit])
+
+
+def judged(
+    session: Session, rules: Rules, version: int, limit: int | None, *, since: datetime | None = None
+) -> tuple[tuple[bool, LabelSource], ...]:
+    """Return the newest judged outputs of a version as (right, who judged): what accuracy rests on, wherever it is told.
+
+    Args:
+        session: open transaction.
+        rules: the skill, and whose labels count for it.
+        version: prompt version that wrote the outputs.
+        limit: most samples; None for all.
+        since: leave out what was judged before.
+    """
+    query = select(SampleRow.label, SampleRow.label_source).where(
+        SampleRow.skill_name == rules.skill.name,
+        SampleRow.label_source.in_(rules.skill.labels),
+        SampleRow.label.is_not(None),
+        SampleRow.output.is_not(None),
+        SampleRow.variant_id.is_(None),
+        SampleRow.version == version,
+    )
+    if since is not None:
+        query = query.where(SampleRow.judged_at >= since)
+    rows = session.execute(query.order_by(SampleRow.judged_at.desc(), SampleRow.id.desc()).limit(limit))
+    return tuple((label == Label.OK, LabelSource(source or LabelSource.IMPLICIT)) for label, source in rows)
 
 
 def ballot_tasks(session: Session, skill: str, run: int, *, from_history: bool, limit: int) -> list[SampleRow]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import Unreachable
-from workers.home import Home
+from workers.home import Home, remember_redis, write_private
 
 MAXMEMORY = "64mb"  # bells only; a full store refuses writes instead of dropping bells
 FIRST_PORT, LAST_PORT = 6379, 6399
@@ -61,9 +61,9 @@ def prepare(home: Home, port: int = 0) -> tuple[str, list[str]]:
     known = remembered.partition("//:")[2].partition("@")[0] if chosen == before else ""
     password = known or secrets.token_hex(16)
     url = f"redis://:{password}@127.0.0.1:{chosen}/0"
-    _write_private(home.redis_url_file, url + "\n")
+    remember_redis(home, url)
     config = folder / "valkey.conf"
-    _write_private(config, _config(folder, chosen, password))
+    write_private(config, _config(folder, chosen, password))
     return url, [str(binary()), str(config)]
 
 
@@ -137,10 +137,3 @@ def _free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _write_private(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    os.fchmod(fd, 0o600)  # also a file that somebody else's umask made
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)

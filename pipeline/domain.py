@@ -151,3 +151,12 @@ class RollbackCause(StrEnum):
 
     DROP = "accuracy-drop"
     PERSON = "person"
+
+
+def arm_name(index: int) -> str:
+    """Name the variants of a test as the seed documents do.
+
+    >>> arm_name(0), arm_name(2)
+    ('variant_a', 'variant_c')
+    """
+    return f"variant_{chr(ord('a') + index)}"

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from models import assign, checks, feedback, prompts, steps, votes
 from models.feedback import Feedback, Noted
 from models.runs import Bell, cancel
-from models.tables import BallotRow, SampleRow, VariantRow
+from models.tables import SampleRow, VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.invisible import is_hidden
 from pipeline.detect import DetectDecision
@@ -137,10 +136,7 @@ class Evolution(OpenHome):
                 raise Refused(f"Run r{run} has ended ({row.ending}).")
             if steps.promoting(session, run):
                 raise Refused(f"Run r{run} is changing the configuration right now.", hint="evoctl status")
-            for ballot in session.scalars(
-                select(BallotRow).where(BallotRow.run_id == run, BallotRow.outcome == "open")
-            ):
-                ballot.outcome, ballot.closed_at = "over", now()
+            votes.close_ballots(session, run, now())
             cancel(session, row, reason, now())
 
     # --- deciding ---------------------------------------------------------------------------------------------------

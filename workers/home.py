@@ -102,12 +102,12 @@ def find_home(root: str | None = None, config: str | None = None) -> Home:
 
 def remember_config(home: Home) -> None:
     """Write down the configuration's path, so that a call from another folder finds it."""
-    _write_private(home.ensure().root / "config.path", f"{home.config}\n")
+    write_private(home.ensure().root / "config.path", f"{home.config}\n")
 
 
 def remember_redis(home: Home, url: str) -> None:
     """Write down the URL of the private Redis for the other processes of this user."""
-    _write_private(home.ensure().redis_url_file, f"{url}\n")
+    write_private(home.ensure().redis_url_file, f"{url}\n")
 
 
 def _user_folder() -> Path:
@@ -141,7 +141,8 @@ def _first_line(path: Path) -> str:
     return ""
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read; nobody ever sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)

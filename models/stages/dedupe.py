@@ -14,7 +14,7 @@ from models.steps import Claim
 from models.tables import EmbeddingRow, VariantRow
 from models.work_tables import RunRow
 from pipeline.dedupe import Contender, DedupeCase, DedupeDecision
-from pipeline.domain import Fate, VariantId
+from pipeline.domain import Fate, VariantId, arm_name
 
 _EARLIER = 200  # earlier losers compared with; older ones are forgotten by then
 
@@ -57,12 +57,3 @@ def save_dedupe(session: Session, _mine: Claim, decision: DedupeDecision, now: d
             packed = array("f", vector).tobytes()
             session.add(EmbeddingRow(text_sha=key[0], profile=key[1], vector=packed, created_at=now))
             session.flush()
-
-
-def arm_name(index: int) -> str:
-    """Name the arms as the seed documents do.
-
-    >>> arm_name(0), arm_name(2)
-    ('variant_a', 'variant_c')
-    """
-    return f"variant_{chr(ord('a') + index)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,13 +10,11 @@ from sqlalchemy.orm import Session
 from models import prompts, samples
 from models.runs import become_evolution
 from models.steps import Claim
-from models.tables import PromptVersionRow, SampleRow, SkillRow
+from models.tables import PromptVersionRow, SkillRow
 from models.work_tables import RunRow
 from pipeline.detect import DetectCase, DetectDecision, Judged, SincePromotion
-from pipeline.domain import Label, LabelSource, RunKind, Stage
+from pipeline.domain import RunKind, Stage
 from pipeline.rules import Rules
-
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def load_detect(session: Session, mine: Claim, now: datetime) -> DetectCase:
@@ -64,23 +62,8 @@ def _window(
 ) -> tuple[Judged, ...]:
     if in_use is None:
         return ()
-    rows = session.execute(
-        select(SampleRow.label, SampleRow.label_source)
-        .where(
-            SampleRow.skill_name == rules.skill.name,
-            SampleRow.label_source.in_(rules.skill.labels),
-            SampleRow.label.is_not(None),
-            SampleRow.output.is_not(None),
-            SampleRow.variant_id.is_(None),
-            SampleRow.version == in_use.version,
-            SampleRow.judged_at >= (since or BEGINNING),
-        )
-        .order_by(SampleRow.judged_at.desc(), SampleRow.id.desc())
-        .limit(size)
-    )
-    return tuple(
-        Judged(ok=label == Label.OK, source=LabelSource(source or LabelSource.IMPLICIT)) for label, source in rows
-    )
+    found = samples.judged(session, rules, in_use.version, size, since=since)
+    return tuple(Judged(ok=ok, source=source) for ok, source in found)
 
 
 def _since_promotion(session: Session, rules: Rules, in_use: PromptVersionRow | None) -> SincePromotion | None:
