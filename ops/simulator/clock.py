@@ -49,6 +49,13 @@ class SteppedClock:
     def __init__(self, start_ns: int = 1_787_338_102 * SECOND) -> None:
         self._now = start_ns
         self._moved = threading.Condition()
+        self._pausing = 0
+
+    @property
+    def pausing(self) -> int:
+        """Count the pauses under way: a test moves the clock only once the pause it means has begun."""
+        with self._moved:
+            return self._pausing
 
     def now_ns(self) -> int:
         """Give the time of day in nanoseconds."""
@@ -66,8 +73,10 @@ class SteppedClock:
         token.when_gone(self._wake)
         with self._moved:
             end = self._now + round(seconds * SECOND)
+            self._pausing += 1
             while self._now < end and not token.gone:
                 self._moved.wait()
+            self._pausing -= 1
         token.check()
 
     def _wake(self) -> None:

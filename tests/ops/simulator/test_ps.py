@@ -46,10 +46,8 @@ def _in_flight(
 
     @contextmanager
     def in_flight(**keys: Any) -> Iterator[Future[Any]]:
-        before = len(slow.requests())
         future = behind(ask.generate, options={"num_predict": 5}, **keys)
-        until(lambda: len(slow.requests()) > before and slow.core.scheduler.in_use())
-        until(lambda: any(runner.running for runner, _ in slow.core.scheduler.listed()))
+        until(lambda: clock.pausing == 1)
         yield future
         clock.advance(5)
         assert future.result(5).status == 200
@@ -190,7 +188,7 @@ def test_only_the_last_of_two_overlapping_requests_refreshes(
     start = left(ask, clock)
     long = behind(ask.generate)
     short = behind(ask.generate, options={"num_predict": 1})
-    until(lambda: sum(runner.running for runner, _ in server.core.scheduler.listed()) == 2)
+    until(lambda: clock.pausing == 2)
 
     clock.advance(1)
     short.result(5)
@@ -213,7 +211,7 @@ def test_a_loading_model_is_not_listed(
     server = serve(knobs=Knobs(load_seconds=5.0), clock=clock)
     ask = caller(server.port)
     future = behind(ask.generate)
-    until(server.core.scheduler.in_use)
+    until(lambda: clock.pausing == 1)
     hidden = ask.ps()
     server.turn({"hide_while_loading": False})
     shown = len(ask.ps())
@@ -234,7 +232,7 @@ def test_ps_can_be_slow(
     """`ps_delay` blocks the list as a runner's lock does."""
     server = serve(knobs=Knobs(ps_delay=3.0), clock=clock)
     future = behind(caller(server.port).ps)
-    until(server.requests)
+    until(lambda: clock.pausing == 1)
     waiting = not future.done()
 
     clock.advance(3)

@@ -50,9 +50,9 @@ def test_requests_to_one_model_are_served_in_order_of_arrival(
     futures = []
     for number in range(3):
         futures.append(behind(ask.generate, options={"num_predict": 1, "seed": number}))
-        until(lambda wanted=number + 2: len(server.requests()) == wanted)
-        until(lambda wanted=number: waiting(server) == wanted)
+        until(lambda wanted=number: (clock.pausing, waiting(server)) == (1, wanted))
     for future in futures:
+        until(lambda: clock.pausing == 1)
         clock.advance(0.1)
         future.result(5)
 
@@ -70,7 +70,7 @@ def test_num_parallel_requests_run_at_once(
     """Two slots let two of three requests run."""
     server = serve(knobs=Knobs(tokens_per_second=1.0, num_parallel=2), clock=clock)
     futures = [behind(caller(server.port).generate, options={"num_predict": 1}) for _ in range(3)]
-    until(lambda: waiting(server) == 1)
+    until(lambda: (clock.pausing, waiting(server)) == (2, 1))
 
     at_once = running(server)
 
@@ -151,7 +151,7 @@ def test_a_busy_model_is_waited_for(
     server = serve(knobs=Knobs(tokens_per_second=1.0, max_loaded=1), clock=clock)
     ask = caller(server.port)
     busy = behind(ask.generate, options={"num_predict": 2})
-    until(lambda: any(runner.running for runner, _ in server.core.scheduler.listed()))
+    until(lambda: clock.pausing == 1)
     other = behind(ask, "POST", "/api/generate", {"model": SMOL})
     until(lambda: len(server.requests()) == 2)
     clock.advance(1)
@@ -174,7 +174,7 @@ def test_the_queue_of_loads_is_bounded(
     server = serve(knobs=Knobs(load_seconds=5.0, max_queue=1), clock=clock)
     ask = caller(server.port)
     first = behind(ask.generate)
-    until(server.core.scheduler.in_use)
+    until(lambda: clock.pausing == 1)
 
     refused = ask("POST", "/api/generate", {"model": SMOL})
 
@@ -209,7 +209,7 @@ def test_the_prefix_cache_shortens_the_second_prefill(
     replies = []
     for asked, seconds in enumerate((10, 0.1), start=1):
         future = behind(ask.generate)
-        until(lambda wanted=asked: len(server.requests()) == wanted and running(server) == 1)
+        until(lambda wanted=asked: len(server.requests()) == wanted and clock.pausing == 1)
         clock.advance(seconds)
         replies.append(future.result(5).json())
 
