@@ -159,30 +159,43 @@ def search_path(variables: Mapping[str, str]) -> str:
 
 def _run_in_front(words: tuple[str, ...]) -> int:
     """Run a command with our terminal, pass signals on, and return what a shell would say of its end."""
-    try:
-        child = subprocess.Popen(words)  # noqa: S603 - the user's own command, no shell
-    except FileNotFoundError:
-        click.echo(f"evoctl foreground: {words[0]}: command not found", err=True)
-        return NOT_FOUND
-    except OSError as error:
-        click.echo(f"evoctl foreground: {words[0]}: {error.strerror}", err=True)
-        return NOT_RUN
-    with closing(_Forwarding(child)):
+    with closing(_Forwarding()) as forwarding:
+        try:
+            child = subprocess.Popen(words)  # noqa: S603 - the user's own command, no shell
+        except FileNotFoundError:
+            click.echo(f"evoctl foreground: {words[0]}: command not found", err=True)
+            return NOT_FOUND
+        except OSError as error:
+            click.echo(f"evoctl foreground: {words[0]}: {error.strerror}", err=True)
+            return NOT_RUN
+        forwarding.to(child)
         code = child.wait()
     return code if code >= 0 else SIGNALLED - code
 
 
 class _Forwarding:
-    """Passes signals on to a child while it lives; a terminal's Ctrl-C reaches the child by itself."""
+    """Passes signals on to a child, also those that come while it starts; a terminal's Ctrl-C reaches it by itself."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self._before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in FORWARDED}
-        by_terminal = os.isatty(0)
-        self._before[signal.SIGINT] = signal.signal(
-            signal.SIGINT, signal.SIG_IGN if by_terminal else lambda n, _: child.send_signal(n)
-        )
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+        self._before = {number: signal.signal(number, self._pass_on) for number in FORWARDED}
+        # A handler and not SIG_IGN, which the child would inherit.
+        self._before[signal.SIGINT] = signal.signal(signal.SIGINT, (lambda *_: None) if os.isatty(0) else self._pass_on)
+
+    def to(self, child: subprocess.Popen[bytes]) -> None:
+        """Name the child, and give it what came before."""
+        self._child = child
+        for number in self._early:
+            child.send_signal(number)
 
     def close(self) -> None:
         """Put the handlers back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _pass_on(self, number: int, _: object) -> None:
+        if self._child is None:
+            self._early.append(number)
+        else:
+            self._child.send_signal(number)
