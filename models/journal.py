@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.steps import Claim, fence
 from models.work_tables import CancelledCallRow, ModelCallRow, RunRow
 from pipeline.flow import Embedded, Failed, Generated, Published, Reply, Request, Scored
-from pipeline.settings import from_data, to_data
+from pipeline.setting import from_data, to_data
 
 KINDS: Mapping[str, type[Reply]] = {kind.__name__: kind for kind in (Generated, Embedded, Scored, Published, Failed)}
 MODEL_ROLES = ("generator", "judge", "embedder", "task")

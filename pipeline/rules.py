@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 
 from pipeline.domain import Role
-from pipeline.settings import Settings, from_data, to_data
+from pipeline.setting import from_data, to_data
+from pipeline.settings import Settings
 from pipeline.skills import SkillSpec
 
 

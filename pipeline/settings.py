@@ -6,43 +6,10 @@ started with (`to_data`/`from_data`), so that a change never alters a test that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import StrEnum
-from typing import Any, TypeVar, cast, get_type_hints
+from dataclasses import dataclass
 
-
-class Status(StrEnum):
-    """How far a default can be trusted."""
-
-    MEASURED = "measured"
-    PUBLISHED = "published"
-    ARBITRARY = "arbitrary"
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a person should know of one setting."""
-
-    what: str
-    unit: str
-    source: str
-    status: Status
-    low: float | None = None
-    high: float | None = None
-
-
-def _set(
-    default: Any,
-    what: str,
-    *,
-    unit: str = "",
-    source: str = "ours",
-    status: Status = Status.ARBITRARY,
-    low: float | None = None,
-    high: float | None = None,
-) -> Any:
-    return field(default=default, metadata={"about": About(what, unit, source, status, low, high)})
-
+from pipeline.setting import Status
+from pipeline.setting import setting as _set
 
 _SEED, _MEASURED, _PUBLISHED = "seed documents", Status.MEASURED, Status.PUBLISHED
 
@@ -65,24 +32,61 @@ class Triggers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """PromptBreeder's loop and its budget."""
+    """How better prompts are looked for, and what that may cost."""
 
-    generations: int = _set(30, "most generations", unit="generations", source=_SEED, low=1, high=200)
-    population: int = _set(8, "members", unit="prompts", source="6 to 10 fits a night", low=2, high=100)
-    fitness_samples: int = _set(20, "samples each candidate is run on", unit="samples", low=2, high=1000)
+    mode: str = _set(
+        "race",
+        "race: screened and raced candidates; promptbreeder: the paper's loop",
+        source="peer study",
+        status=_MEASURED,
+        choices=("race", "promptbreeder"),
+    )
     budget_calls: int = _set(1000, "most model calls of one evolution", unit="calls", source="one night", low=10)
     budget_min: float = _set(600.0, "most model time of one evolution", unit="min", source="one night", low=0.1)
+    variants: int = _set(3, "variants wanted on the ballots", unit="prompts", source=_SEED, low=1, high=10)
+    finalists_per_variant: int = _set(4, "finalists handed to the judge per wanted variant", low=1, high=20)
+    generations: int = _set(
+        30, "most generations (rounds of a race)", unit="generations", source=_SEED, low=1, high=200
+    )
+    patience: int = _set(6, "generations without a better member before the search ends", unit="generations", low=1)
+    population: int = _set(8, "members (promptbreeder)", unit="prompts", source="6 to 10 fits a night", low=2, high=100)
+    fitness_samples: int = _set(
+        20, "samples each candidate is run on (promptbreeder)", unit="samples", low=2, high=1000
+    )
+    pool: int = _set(10, "members kept as parents (race)", unit="prompts", low=2, high=100)
+    children: int = _set(4, "children bred before any is run (race)", unit="prompts", low=1, high=50)
+    race_samples: int = _set(120, "samples a candidate may be run on at most (race)", unit="samples", low=4, high=1000)
+    screen_samples: int = _set(
+        12, "samples of the first look, two in three of them the parent's failures", unit="samples", low=2, high=100
+    )
+    block_samples: int = _set(
+        10, "samples between two looks of a race", unit="samples", source="CAPO", status=_PUBLISHED, low=1, high=100
+    )
+    drop_at: float = _set(2.0, "a candidate this far behind drops out", unit="samples", source="peer study", low=0.1)
+    confirm_samples: int = _set(
+        60, "fresh samples the best are confirmed on", unit="samples", source="decision study", low=0, high=1000
+    )
+    confirm_finalists: int = _set(4, "finalists that are confirmed", unit="prompts", low=1, high=20)
+    min_labelled: int = _set(
+        60, "with fewer labelled samples, judge, patterns and votes decide", unit="samples", source="issue", low=0
+    )
     crossover_probability: float = _set(
         0.10, "chance that a child is crossed", source="PromptBreeder 3.2", status=_PUBLISHED, low=0, high=1
+    )
+    adapt_operators: bool = _set(True, "operators that helped are drawn more often; false draws them evenly")
+    examples: int = _set(2, "most examples that a prompt carries", unit="examples", source="CAPO", low=0, high=8)
+    shown_failures: int = _set(
+        12, "failures shown to the generator", unit="samples", source="peer study", status=_MEASURED, low=1, high=20
     )
     length_penalty: float = _set(
         0.05, "fitness lost per relative length", source="CAPO", status=_PUBLISHED, low=0, high=1
     )
     max_instruction_words: int = _set(220, "longest instruction", unit="words", low=10, high=5000)
-    patience: int = _set(6, "generations without a better member before the search ends", unit="generations", low=1)
-    finalists_per_variant: int = _set(4, "finalists handed to the judge per wanted variant", low=1, high=20)
-    variants: int = _set(3, "variants wanted on the ballots", unit="prompts", source=_SEED, low=1, high=10)
     retries: int = _set(2, "retries of a gibberish or redundant reply", source=_SEED, low=0, high=5)
+
+
+BUDGETS: dict[str, tuple[int, float]] = {"light": (300, 180.0), "medium": (1000, 600.0), "heavy": (3000, 1800.0)}
+"""Named budgets: most calls, most minutes of model time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,37 +254,3 @@ class Settings:
     work: Work = Work()
     models: Models = Models()
     foreground: Foreground = Foreground()
-
-
-S = TypeVar("S")
-
-
-def to_data(value: Any) -> Any:
-    """Turn a dataclass into plain JSON data, nested ones and tuples included."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_data(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, tuple | list):
-        return [to_data(item) for item in value]
-    return value
-
-
-def from_data(kind: type[S], data: dict[str, Any]) -> S:
-    """Rebuild a dataclass of *kind* from `to_data`'s result.
-
-    Unknown names are passed over and missing ones get their default, so that a run started under one release ends under
-    the next.
-    """
-    hints = get_type_hints(kind)
-    given: dict[str, Any] = {}
-    for f in fields(cast("Any", kind)):
-        if f.name not in data:
-            continue
-        hint, value = hints[f.name], data[f.name]
-        if is_dataclass(hint) and isinstance(value, dict):
-            value = from_data(cast("type[Any]", hint), value)
-        elif isinstance(hint, type) and issubclass(hint, StrEnum):
-            value = hint(value)
-        elif isinstance(value, list):
-            value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-        given[f.name] = value
-    return kind(**given)

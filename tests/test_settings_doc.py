@@ -6,7 +6,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.settings import About, Settings
+from pipeline.setting import About
+from pipeline.settings import Settings
 
 DOC = Path(__file__).parent.parent / "docs" / "settings.md"
 

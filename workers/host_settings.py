@@ -7,7 +7,8 @@ from dataclasses import Field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, cast, get_type_hints
 
-from pipeline.settings import About, Settings
+from pipeline.setting import About
+from pipeline.settings import Settings
 from workers.yaml_tree import Document, Entry, plain
 
 SECTION = "prompt_evolution"
@@ -74,6 +75,8 @@ def _value(document: Document, entry: Entry, kind: type[Any], about: Field[Any],
         hint = f"The default is {_shown(about.default)}. Remove the line to use it."
         raise document.error(entry.key, f"{name} must be {KINDS[kind]}.", hint=hint)
     limits = cast("About", about.metadata["about"])
+    if limits.choices and value not in limits.choices:
+        raise document.error(entry.key, f"{name} must be one of: {', '.join(limits.choices)}.")
     low, high = limits.low, limits.high
     if (low is not None and value < low) or (high is not None and value > high):
         between = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"

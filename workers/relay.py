@@ -14,7 +14,7 @@ from models.runs import Bell, bell_of
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage, StepState
 from pipeline.rules import Rules
-from pipeline.settings import to_data
+from pipeline.setting import to_data
 from workers.clock import now
 from workers.home import Home
 from workers.lock import LOCK, WAITING, held

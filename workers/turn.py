@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline.domain import Stage
 from pipeline.errors import Unreachable
-from pipeline.settings import GateSettings, from_data
+from pipeline.setting import from_data
+from pipeline.settings import GateSettings
 from workers import queues
 from workers.home import Home, find_home
 from workers.lock import LOCK, POLL_S, WAITING, Lock

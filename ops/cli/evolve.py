@@ -132,7 +132,7 @@ def cancel(call: Call, run: int, *, reason: str) -> None:
 
 
 def _overridden(settings: Settings, overrides: dict[str, int | None]) -> Settings:
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
     return replace(settings, search=replace(settings.search, **given)) if given else settings
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import ops.examples
 from pipeline.domain import SkillName
 from pipeline.errors import ConfigError, NotFound
-from pipeline.settings import Settings, to_data
+from pipeline.setting import to_data
+from pipeline.settings import Settings
 from pipeline.skills import SkillSpec, parse_template
 from workers.host_config import HostConfig, load_host_config, read_template
 from workers.host_skills import POOR
