@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PEERS  := .venv-peers
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos lock clean
+.PHONY: help setup demo test check bench bench-peers chaos lock clean
 
 help:
 	@echo "make demo    the whole pipeline, end to end, on simulated models (ARGS=--real: on Ollama)"
 	@echo "make test    all tests but the long ones (ARGS=... goes to pytest)"
 	@echo "make check   linter, formatter, types, import contracts, lock"
 	@echo "make bench   measurements    make chaos   long kill tests"
+	@echo "make bench-peers   our search against others' on a simulated skill (ARGS=--help: what can be chosen)"
 	@echo "make setup   only install    make lock    resolve the dependencies anew"
 	@echo "make clean   remove what the other targets made"
 
@@ -34,11 +36,14 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/pytest tests/benchmarks -m benchmark -s $(ARGS)
 
+bench-peers: $(READY) $(PEERS)/.ready
+	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
+
 chaos: $(READY)
 	@$(BIN)/pytest -m chaos $(ARGS)
 
 clean:
-	rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv from PATH; else by pip into .tools/, as an environment, or as a plain folder where Python has no ensurepip.
@@ -65,6 +70,14 @@ $(READY): requirements.lock pyproject.toml
 	[ -x $(BIN)/python ] || $$UV venv -q --clear --python "$$PY" $(VENV); \
 	$$UV pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
 	$$UV pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The peers need Python 3.11 or 3.12, which uv finds or brings.
+$(PEERS)/.ready: pyproject.toml
+	@$(FIND_UV); set -e; \
+	echo "Installing the compared packages into $(PEERS)/ ..."; \
+	$$UV venv -q --clear --python ">=3.11,<3.13" $(PEERS); \
+	$$UV pip install -q --python $(PEERS)/bin/python --group peers
 	@touch $@
 
 # Universal and hashed; no header, so that it names neither a registry nor anyone's paths.

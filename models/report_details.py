@@ -9,12 +9,14 @@ from datetime import datetime
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from models import prompts, reports
+from models import prompts, reports, searches
 from models.journal import MODEL_ROLES
 from models.report_values import PromotionLine, RunLine
 from models.tables import JudgementRow, PromptVersionRow, VariantRow
 from models.work_tables import CancelledCallRow, GateEventRow, ModelCallRow, RunRow, StepRow
+from pipeline.algorithms.shrinkage import wilson
 from pipeline.errors import NotFound
+from pipeline.search import Tally
 
 VERSION = re.compile(r"v(\d{1,9})")
 IDS = 2**31  # an id beyond it is in no table
@@ -65,6 +67,9 @@ class VariantLine:
     """One proposed prompt, where it comes from and what became of it.
 
     Attributes:
+        right, tested: on samples of the search; without a fitness they are the few first ones, chosen among failures.
+        fresh_right, fresh_tested: on samples that nothing was bred or selected on.
+        interval: 95 %, of the share of right answers; of the fresh samples where there are some.
         overall: the judge's score, 0 to 100; None when it was not judged.
     """
 
@@ -80,6 +85,9 @@ class VariantLine:
     fitness: float | None
     right: int
     tested: int
+    fresh_right: int
+    fresh_tested: int
+    interval: tuple[float, float]
     overall: float | None
     fate: str
     fate_reason: str
@@ -96,6 +104,7 @@ class RunDetail:
     calls: tuple[CallsLine, ...]
     waits: tuple[WaitLine, ...]
     variants: tuple[VariantLine, ...]
+    operators: tuple[Tally, ...]
     promotions: tuple[PromotionLine, ...]
 
 
@@ -125,6 +134,7 @@ def run_detail(session: Session, run: int) -> RunDetail:
         calls=_calls(session, run),
         waits=_waits(session, run),
         variants=tuple(_variant(session, one) for one in variants),
+        operators=searches.of_run(session, run),
         promotions=reports.promotions(session, run=run),
     )
 
@@ -260,6 +270,8 @@ def _variant(session: Session, row: VariantRow) -> VariantLine:
         variant=row.variant_id, run=row.run_id, skill=row.skill_name, name=row.name,
         simulated=session.get_one(RunRow, row.run_id).simulated, generation=row.generation,
         mutation_type=row.mutation_type, parent=row.parent_id, second_parent=row.second_parent_id,
-        fitness=row.fitness_score, right=row.fitness_correct, tested=row.fitness_n, overall=overall, fate=row.fate,
-        fate_reason=row.fate_reason, reasoning=row.reasoning, text=row.prompt_text,
+        fitness=row.fitness_score, right=row.fitness_correct, tested=row.fitness_n, fresh_right=row.confirm_correct,
+        fresh_tested=row.confirm_n,
+        interval=wilson(row.confirm_correct, row.confirm_n) if row.confirm_n else wilson(row.fitness_correct, row.fitness_n),
+        overall=overall, fate=row.fate, fate_reason=row.fate_reason, reasoning=row.reasoning, text=row.prompt_text,
     )  # fmt: skip

@@ -45,12 +45,14 @@ def usable(session: Session, skill: str) -> int:
     return known(session, skill, Split.SEARCH)
 
 
-def known(session: Session, skill: str, split: Split | None = None) -> int:
+def known(session: Session, skill: str, split: Split | None = None, *, horizon: int | None = None) -> int:
     """Count the samples, of *split* or of all, whose right answer is known; the same rule as `reference`, in SQL."""
     accepted = (
         (SampleRow.label == Label.OK) & (SampleRow.label_source == LabelSource.PERSON) & SampleRow.output.is_not(None)
     )
     query = select(func.count()).where(SampleRow.skill_name == skill, or_(SampleRow.expected.is_not(None), accepted))
+    if horizon is not None:
+        query = query.where(SampleRow.id <= horizon)
     return session.scalar(query if split is None else query.where(SampleRow.split == split)) or 0
 
 
@@ -111,7 +113,7 @@ def ballot_tasks(session: Session, skill: str, run: int, *, from_history: bool, 
     taken = select(BallotRow.sample_id).where(BallotRow.run_id == run)
     allowed: ColumnElement[bool] = SampleRow.ballot_wanted.is_(True)
     if from_history:
-        allowed = or_(allowed, SampleRow.split.in_((Split.SELECT, Split.CONFIRM)))
+        allowed = or_(allowed, SampleRow.split == Split.CONFIRM)  # the search confirmed its best on the select split
     query = (
         select(SampleRow)
         .where(SampleRow.skill_name == skill, SampleRow.split.not_in((Split.SEARCH, Split.REPORT)), allowed)

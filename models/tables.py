@@ -133,9 +133,40 @@ class VariantRow(Base):
     fitness_score: Mapped[float | None] = mapped_column(Float)
     fitness_correct: Mapped[int] = mapped_column(default=0)
     fitness_n: Mapped[int] = mapped_column(default=0)
+    confirm_correct: Mapped[int] = mapped_column(default=0)  # on samples that nothing was bred or selected on
+    confirm_n: Mapped[int] = mapped_column(default=0)
+    finalist_rank: Mapped[int | None]  # place among the finalists, 1 is best
+    improved: Mapped[bool] = mapped_column(default=False)  # better than its parent on the samples both were run on
     fate: Mapped[str] = mapped_column(WORD)
     fate_reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EvaluationRow(Base):
+    """What one variant did on one labelled sample; never run twice within a run."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (UniqueConstraint("variant_id", "sample_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    variant_id: Mapped[int] = mapped_column(ForeignKey("prompt_variants.variant_id"))
+    sample_id: Mapped[int]  # no foreign key: undoing an import removes the sample and keeps what was measured
+    split: Mapped[str] = mapped_column(WORD)  # search, or select for the confirmation
+    value: Mapped[float] = mapped_column(Float)
+    correct: Mapped[bool]
+    lost: Mapped[str] = mapped_column(Text, default="")  # words separated by commas
+    output: Mapped[str] = mapped_column(Text, default="")
+
+
+class OperatorTallyRow(Base):
+    """How often one operator was applied in a run, and how often the child was better than its parent."""
+
+    __tablename__ = "operator_tallies"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(WORD, primary_key=True)
+    applied: Mapped[int] = mapped_column(default=0)
+    improved: Mapped[int] = mapped_column(default=0)
 
 
 class JudgementRow(Base):

@@ -1,174 +1,258 @@
-"""Making one child: an operator is drawn, the generator asked, and its reply read, gated and retried."""
+"""Making one child: an operator is drawn, applied, and its draft gated."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline import operators
-from pipeline.algorithms.differences import normalise
+import numpy as np
+
+from pipeline import edits, examples, operators
 from pipeline.algorithms.streams import seed32, stream
 from pipeline.algorithms.text_signals import gibberish
-from pipeline.domain import MutationType, Role
-from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, generate
+from pipeline.domain import MutationType
+from pipeline.drafting import MIN_WORDS, Ask, draft, request, why_refused
+from pipeline.fitness import Item
+from pipeline.flow import Failed, Flow, generate
 from pipeline.meta_prompt import Failure, Success, read_instruction, suspicions
+from pipeline.operator_choice import GRAFT, OURS, PAPER, WHOLE
+from pipeline.operator_choice import draw as draw_operator
+from pipeline.patterns import suited
 from pipeline.phrasebook import THINKING_STYLES
 from pipeline.population import Draft, Member, MutationPrompt
-from pipeline.rules import Rules
+from pipeline.search import MutateCase
+from pipeline.sentences import added
 
-OPERATORS = (
-    MutationType.DIRECT,
-    MutationType.FIRST_ORDER,
-    MutationType.ZERO_ORDER,
-    MutationType.HYPER_ZERO,
-    MutationType.HYPER_FIRST,
-)
-MIN_WORDS = 3  # a shorter instruction is no instruction
 _MUTATION_WORDS = 60  # longest mutation prompt
+_LISTED = 8  # most members in the lists of EDA and lineage
+_ALIKE = 2  # members that a list needs
+
+BY_HAND = frozenset(
+    {
+        MutationType.PATTERN,
+        MutationType.CROSS_SKILL,
+        MutationType.CROSSOVER,
+        MutationType.CONTEXT_SHUFFLE,
+        MutationType.EDIT,
+    }
+)
+"""Operators that need no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bred:
-    """A child's draft, the mutation prompt it carries, and a new mutation prompt where hypermutation made one."""
+    """A child's draft, the mutation prompt it carries, and a new mutation prompt where hypermutation made one.
+
+    Attributes:
+        names: what is tallied when the child has been measured: the operator, and how its reply was taken.
+    """
 
     draft: Draft
     mutation: int
     mutation_prompt: MutationPrompt | None = None
     second_parent: int | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
-    """One question to the generator, with what its answer must not be."""
+class Mating:
+    """Who is to have a child, and what may be looked at for it.
 
-    rules: Rules
-    seed: int
-    label: tuple[str | int, ...]
-    prompt: str
-    kind: MutationType
-    reasoning: str
+    Attributes:
+        failed: the parent's own failures on the search split that the generator is shown.
+        lost: how often each kind of loss occurred in all of its failures.
+        mutation_prompts: of the run, those of this visit among them.
+        taken: instructions that were tried before.
+    """
+
+    ordinal: int
+    winner: Member
+    failed: tuple[Failure, ...]
+    lost: Counter[str]
+    mutation_prompts: tuple[MutationPrompt, ...]
     taken: tuple[str, ...]
-    shown: tuple[str, ...]
+
+    @staticmethod
+    def counted(member: Member) -> Counter[str]:
+        """Count each kind of loss in all failures of *member*."""
+        return Counter(word for outcome in member.outcomes if not outcome.correct for word in outcome.lost)
 
 
-def first_draft(
-    rules: Rules,
-    seed: int,
-    slot: int,
-    mutation: str,
-    instruction: str,
-    failures: tuple[Failure, ...],
-    taken: tuple[str, ...],
-) -> Flow[Draft]:
-    """Make a member of the first population; every third from the problem alone, the others from the incumbent."""
-    rng = stream(seed, "first", slot)
-    style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
-    from_problem = slot % 3 == 2  # noqa: PLR2004 - two of three keep the incumbent's good parts
-    prompt = (
-        operators.zero_order(rules.skill.about, failures)
-        if from_problem
-        else operators.initial(mutation, style, instruction, rules.skill.about)
+def breed(case: MutateCase, mating: Mating, kind: str = "") -> Flow[Bred]:
+    """Draw an operator, unless *kind* names it, and make one mutated copy of the winner."""
+    rng = stream(case.seed, "breed", case.generation, mating.ordinal)
+    mates = [m for m in case.population if m.ordinal != mating.winner.ordinal and m.n]
+    kind = kind or draw_operator(
+        available(case, mating, mates), case.tallies, rng, adapt=case.rules.settings.search.adapt_operators
     )
-    kind = MutationType.ZERO_ORDER if from_problem else MutationType.FIRST_ORDER
-    reasoning = "from the task's description" if from_problem else f"{mutation} {style}"
-    draft = yield from _draft(
-        _Ask(
-            rules=rules,
-            seed=seed,
-            label=("first", slot),
-            prompt=prompt,
-            kind=kind,
-            reasoning=reasoning,
-            taken=taken,
-            shown=_shown(failures, ()),
+    if kind in BY_HAND:
+        return _by_hand(case, mating, mates, MutationType(kind), rng)
+    bred = yield from _by_generator(case, mating, mates, MutationType(kind), rng)
+    return bred
+
+
+def available(case: MutateCase, mating: Mating, mates: Sequence[Member]) -> tuple[str, ...]:
+    """Name the operators that have what they need."""
+    listed = len({m.draft.instruction for m in (mating.winner, *mates)}) >= _ALIKE
+    race = case.rules.settings.search.mode == "race"
+    wanting = {
+        MutationType.EDA: listed,
+        MutationType.EDA_RANK: listed,
+        MutationType.LINEAGE: len(_ancestors(case, mating.winner)) >= _ALIKE,
+        MutationType.LAMARCKIAN: bool(case.successes),
+        MutationType.REFLECTIVE: bool(mating.failed),
+        MutationType.DIRECT: bool(case.failures),
+        MutationType.CROSS_SKILL: bool(case.foreign),
+        MutationType.CROSSOVER: race and bool(mates),
+        MutationType.CONTEXT_SHUFFLE: case.rules.settings.search.examples > 0 and bool(case.items),
+    }
+    return tuple(str(kind) for kind in (*PAPER, *OURS) if wanting.get(kind, True))
+
+
+def _by_hand(
+    case: MutateCase, mating: Mating, mates: list[Member], kind: MutationType, rng: np.random.Generator
+) -> Bred:
+    """Make a child without a model."""
+    winner = mating.winner
+    rules, carried = examples.split(winner.draft.instruction)
+    text, why, mate = "", "", None
+    if kind is MutationType.PATTERN:
+        text, name = edits.with_pattern(rules, suited(case.rules.skill, mating.lost), rng)
+        why = f"with the pattern '{name}' of the library"
+    elif kind is MutationType.CROSS_SKILL:
+        fresh = [one for one in case.foreign if added(one, rules)]
+        text = edits.crossed(rules, fresh[int(rng.integers(len(fresh)))]) if fresh else ""
+        why = "with a rule that won for another skill"
+    elif kind is MutationType.CROSSOVER:
+        mate = edits.complement(winner, mates, rng)
+        text = edits.crossed(rules, examples.rules_of(mate.draft.instruction)) if mate else ""
+        why = "with the rules of a prompt that is right where this one is wrong"
+    elif kind is MutationType.CONTEXT_SHUFFLE:
+        text, why = rules, "with other examples"
+        whole = edits.shuffled(
+            case.template, winner.draft.instruction, case.items, case.rules.settings.search.examples, rng
         )
-    )
-    return draft
+        carried = examples.split(whole)[1]
+    else:
+        text, why = edits.edited(rules, [examples.rules_of(m.draft.instruction) for m in mates], rng)
+    instruction = examples.join(text, carried)
+    refused = why_refused(case.rules, text, rules, (), ()) or ("copy" if instruction in mating.taken else "")
+    done = Draft(instruction=instruction, kind=kind, reasoning=why, refused=refused)
+    second = mate.ordinal if mate else None
+    return Bred(draft=done, mutation=_carried(winner), second_parent=second, names=(kind,))
 
 
-def breed(
-    *,
-    rules: Rules,
-    seed: int,
-    ordinal: int,
-    generation: int,
-    winner: Member,
-    population: tuple[Member, ...],
-    mutation_prompts: tuple[MutationPrompt, ...],
-    failures: tuple[Failure, ...],
-    successes: tuple[Success, ...],
-    taken: tuple[str, ...],
+def _by_generator(
+    case: MutateCase, mating: Mating, mates: list[Member], kind: MutationType, rng: np.random.Generator
 ) -> Flow[Bred]:
-    """Draw an operator and make one mutated copy of *winner*."""
-    rng = stream(seed, "breed", generation, ordinal)
-    kind = OPERATORS[int(rng.integers(len(OPERATORS)))]
-    mates = [m for m in population if m.ordinal != winner.ordinal and m.n]
-    mate: Member | None = None
-    if mates and rng.random() < rules.settings.search.crossover_probability:
-        weights = [max(m.fitness, 1e-6) for m in mates]
-        kind, mate = MutationType.CROSSOVER, mates[int(rng.choice(len(mates), p=[w / sum(weights) for w in weights]))]
-    carried = winner.mutation if winner.mutation is not None else 0
-    mutation, fresh = mutation_prompts[carried].text, None
+    """Ask the generator; hypermutation asks for a new mutation prompt first."""
+    winner, known = mating.winner, mating.mutation_prompts
+    carried, fresh = _carried(winner), None
+    mutation = known[carried].text
+    style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
     if kind in (MutationType.HYPER_ZERO, MutationType.HYPER_FIRST):
-        style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
-        fresh = yield from _new_mutation(rules, seed, ordinal, kind, style, mutation_prompts, carried)
+        fresh = yield from _new_mutation(case, mating, kind, style)
         mutation = fresh.text if fresh else mutation
-    prompt = _question(kind, rules, winner, mate, mutation, failures, successes)
-    draft = yield from _draft(
-        _Ask(
-            rules=rules,
-            seed=seed,
-            label=("breed", generation, ordinal),
-            prompt=prompt,
-            kind=kind,
-            reasoning=_reasoning(kind, mutation),
-            taken=taken,
-            shown=_shown(failures, successes),
-        )
-    )
+    rules, kept = examples.split(winner.draft.instruction)
+    success = case.successes[int(rng.integers(len(case.successes)))] if case.successes else None
+    graft = case.rules.settings.search.mode == "race" and kind is not MutationType.ZERO_ORDER
+    taking = draw_operator((GRAFT, WHOLE), case.tallies, rng, adapt=True) if graft else WHOLE
+    ask = Ask(
+        rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
+        prompt=_question(case, mating, mates, kind, mutation, success, rng), kind=kind,
+        reasoning=_REASONS.get(kind, f"{mutation} {style}" if case.generation == 0 else mutation), parent=rules,
+        grafted=taking == GRAFT, taken=tuple(examples.rules_of(text) for text in mating.taken),
+        shown=_shown((*mating.failed, *case.failures), case.successes),
+    )  # fmt: skip
+    made = yield from draft(ask)
+    whole = examples.join(made.instruction, kept) if made.instruction else ""
     return Bred(
-        draft=draft,
+        draft=Draft(
+            instruction=whole, kind=kind, reasoning=made.reasoning, refused=made.refused, spent_out=made.spent_out,
+            grafted=made.grafted,
+        ),
         mutation=fresh.ordinal if fresh else carried,
         mutation_prompt=fresh,
-        second_parent=mate.ordinal if mate else None,
-    )
+        names=(kind, taking) if graft else (kind,),
+    )  # fmt: skip
 
 
-def _question(
-    kind: MutationType, rules: Rules, winner: Member, mate: Member | None, mutation: str,
-    failures: tuple[Failure, ...], successes: tuple[Success, ...],
+def _question(  # noqa: PLR0911 - one operator a line
+    case: MutateCase, mating: Mating, mates: list[Member], kind: MutationType, mutation: str, success: Success | None,
+    rng: np.random.Generator,
 ) -> str:  # fmt: skip
-    about, parent = rules.skill.about, winner.draft.instruction
-    if kind is MutationType.CROSSOVER and mate is not None:
-        return operators.crossover(parent, mate.draft.instruction, about)
+    about, parent = case.rules.skill.about, examples.rules_of(mating.winner.draft.instruction)
+    if kind is MutationType.REFLECTIVE:
+        return operators.reflective(parent, about, mating.failed, mating.lost, mating.winner.n)
     if kind is MutationType.DIRECT:
-        return operators.direct(parent, about, failures, successes)
+        return operators.direct(parent, about, case.failures, case.successes)
     if kind is MutationType.ZERO_ORDER:
-        return operators.zero_order(about, failures)
+        return operators.zero_order(about, mating.failed or case.failures)
+    if kind is MutationType.EDA:
+        listed = _distinct((mating.winner, *mates))
+        return operators.eda([listed[int(i)] for i in rng.permutation(len(listed))[:_LISTED]], about)
+    if kind is MutationType.EDA_RANK:
+        ranked = sorted((mating.winner, *mates), key=lambda m: (m.fitness, -m.ordinal))
+        return operators.eda_rank(_distinct(ranked)[-_LISTED:], mutation, about)
+    if kind is MutationType.LINEAGE:
+        return operators.lineage(_ancestors(case, mating.winner)[-_LISTED:], about)
+    if kind is MutationType.LAMARCKIAN and success is not None:
+        return operators.lamarckian(success, about)
+    if case.generation == 0:
+        style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
+        return operators.initial(mutation, style, parent, about)
     return operators.first_order(mutation, parent, about)
 
 
-def _reasoning(kind: MutationType, mutation: str) -> str:
-    fixed = {
-        MutationType.CROSSOVER: "the best rules of two parents",
-        MutationType.DIRECT: "rewritten from what failed and what succeeded",
-        MutationType.ZERO_ORDER: "from the task's description alone",
-    }
-    return fixed.get(kind, mutation)
+_REASONS: dict[str, str] = {
+    MutationType.DIRECT: "rewritten from what the log says failed and succeeded",
+    MutationType.REFLECTIVE: "with rules against what its parent lost",
+    MutationType.ZERO_ORDER: "from the task's description alone",
+    MutationType.EDA: "the next of a list of the population",
+    MutationType.EDA_RANK: "the next of the population ranked by fitness",
+    MutationType.LINEAGE: "the next in the line of its ancestors",
+    MutationType.LAMARCKIAN: "guessed back from an answer that a person accepted",
+}
 
 
-def _new_mutation(
-    rules: Rules,
-    seed: int,
-    ordinal: int,
-    kind: MutationType,
-    style: str,
-    known: tuple[MutationPrompt, ...],
-    carried: int,
-) -> Flow[MutationPrompt | None]:
+def crossed(case: MutateCase, mating: Mating, mate: Member) -> Flow[Bred]:
+    """Ask the generator for the best of two parents (promptbreeder mode)."""
+    about, rules = case.rules.skill.about, examples.rules_of(mating.winner.draft.instruction)
+    kind = MutationType.CROSSOVER
+    ask = Ask(
+        rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
+        prompt=operators.crossover(rules, examples.rules_of(mate.draft.instruction), about), kind=kind,
+        reasoning="the best rules of two parents", parent=rules, grafted=False, taken=mating.taken,
+        shown=_shown((*mating.failed, *case.failures), case.successes),
+    )  # fmt: skip
+    made = yield from draft(ask)
+    return Bred(draft=made, mutation=_carried(mating.winner), second_parent=mate.ordinal, names=(kind,))
+
+
+def failures_of(member: Member, items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Failure, ...]:
+    """Choose failures of *member* to show: of every kind of loss some, the commonest first, at random within a kind."""
+    known = {item.sample: item for item in items}
+    wrong = [o for o in member.outcomes if not o.correct and o.sample in known]
+    groups: dict[str, list[Failure]] = {}
+    for index in rng.permutation(len(wrong)):
+        one = wrong[int(index)]
+        item = known[one.sample]
+        shown = "; ".join(f"{name}: {text[:300]}" for name, text in item.fields)
+        failure = Failure(shown=shown, output=one.output, expected=item.expected, lost=one.lost)
+        groups.setdefault(one.lost[0] if one.lost else "", []).append(failure)
+    piles = sorted(groups.values(), key=lambda pile: -len(pile))
+    chosen: list[Failure] = []
+    while len(chosen) < min(most, len(wrong)):
+        chosen += [pile.pop() for pile in piles if pile]
+    return tuple(chosen[:most])
+
+
+def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: str) -> Flow[MutationPrompt | None]:
     """Let the generator write a new mutation prompt; None when what it wrote is of no use."""
-    zero = kind is MutationType.HYPER_ZERO
-    prompt = operators.hyper_zero(rules.skill.about, style) if zero else operators.hyper_first(known[carried].text)
-    reply = yield from generate(_request(rules, prompt, seed32(seed, "hyper", ordinal), 0))
+    zero, known, carried = kind is MutationType.HYPER_ZERO, mating.mutation_prompts, _carried(mating.winner)
+    prompt = operators.hyper_zero(case.rules.skill.about, style) if zero else operators.hyper_first(known[carried].text)
+    reply = yield from generate(request(case.rules, prompt, seed32(case.seed, "hyper", mating.ordinal), 0))
     if isinstance(reply, Failed):
         return None
     text = read_instruction(reply.text, cut_off=reply.done_reason == "length", max_words=_MUTATION_WORDS)
@@ -177,52 +261,26 @@ def _new_mutation(
     return MutationPrompt(ordinal=len(known), text=text, parent=None if zero else carried)
 
 
-def _draft(ask: _Ask) -> Flow[Draft]:
-    """Ask, and ask again with other settings when the reply is gibberish or a copy (mission A3: at most two retries)."""
-    search = ask.rules.settings.search
-    instruction = refused = ""
-    for attempt in range(search.retries + 1):
-        seed = seed32(ask.seed, *ask.label, attempt)
-        reply = yield from generate(_request(ask.rules, ask.prompt, seed, attempt, copied=refused == "copy"))
-        if isinstance(reply, Failed):
-            refused = f"no answer: {reply.kind}"
-            if reply.kind is FailureKind.BUDGET:
-                return Draft(instruction="", kind=ask.kind, reasoning=ask.reasoning, refused=refused, spent_out=True)
-            continue
-        instruction = read_instruction(
-            reply.text, cut_off=reply.done_reason == "length", max_words=search.max_instruction_words
-        )
-        refused = _refused(ask, instruction)
-        if not refused:
-            break
-    return Draft(instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused)
+def _carried(member: Member) -> int:
+    return member.mutation if member.mutation is not None else 0
 
 
-def _refused(ask: _Ask, instruction: str) -> str:
-    """Say why *instruction* is not worth an evaluation; empty when it is."""
-    if len(instruction.split()) < MIN_WORDS:
-        return "unparsable"
-    if normalise(instruction) in {normalise(text) for text in ask.taken}:
-        return "copy"
-    return gibberish(instruction) or ", ".join(suspicions(instruction, ask.shown))
+def _ancestors(case: MutateCase, member: Member) -> list[str]:
+    """The rules of *member* and its ancestors in order of time."""
+    known = {m.ordinal: m for m in case.finished}
+    line: list[str] = []
+    at: Member | None = member
+    while at is not None:
+        line.append(examples.rules_of(at.draft.instruction))
+        at = known.get(at.parent) if at.parent is not None else None
+    return list(dict.fromkeys(reversed(line)))
 
 
-def _request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool = False) -> Generate:
-    """Build a generator request: temperature 0.7 after gibberish, 1.2 with a repeat penalty of 1.5 after a copy."""
-    models = rules.settings.models
-    temperature, penalty = models.generator_temperature, models.generator_repeat_penalty
-    if attempt:
-        temperature, penalty = (1.2, 1.5) if copied else (0.7, penalty)
-    return Generate(
-        role=Role.GENERATOR,
-        prompt=prompt,
-        sampling=Sampling(
-            temperature=temperature, seed=seed, num_predict=models.generator_num_predict, repeat_penalty=penalty
-        ),
-    )
+def _distinct(members: Sequence[Member]) -> list[str]:
+    return list(dict.fromkeys(examples.rules_of(m.draft.instruction) for m in members))
 
 
-def _shown(failures: tuple[Failure, ...], successes: tuple[Success, ...]) -> tuple[str, ...]:
+def _shown(failures: Sequence[Failure], successes: Sequence[Success]) -> tuple[str, ...]:
     return (
         *(text for f in failures for text in (f.shown, f.output, f.expected)),
         *(text for s in successes for text in (s.shown, s.output)),

@@ -83,15 +83,24 @@ class Role(StrEnum):
 
 
 class MutationType(StrEnum):
-    """Which operator wrote a variant (PromptBreeder's words)."""
+    """Which operator wrote a variant (PromptBreeder's words, then ours)."""
 
     SEED = "seed"  # the incumbent itself, first member of the population
-    DIRECT = "direct"  # rewritten from failures and successes (the meta-prompt)
-    FIRST_ORDER = "first-order"  # mutation prompt + parent
     ZERO_ORDER = "zero-order"  # from the problem description alone
-    CROSSOVER = "crossover"  # two parents
+    FIRST_ORDER = "first-order"  # mutation prompt + parent
+    EDA = "eda"  # the next entry of a list of the population, in random order
+    EDA_RANK = "eda-rank"  # the same, in order of fitness
+    LINEAGE = "lineage"  # the next entry of the list of the parent's ancestors
     HYPER_ZERO = "hyper-zero"  # new mutation prompt from a thinking style, then first-order
     HYPER_FIRST = "hyper-first"  # improved mutation prompt, then first-order
+    LAMARCKIAN = "lamarckian"  # from an accepted answer back to its instruction
+    CROSSOVER = "crossover"  # two parents
+    CONTEXT_SHUFFLE = "context-shuffle"  # other examples in the prompt
+    DIRECT = "direct"  # rewritten from failures and successes (the seeds' meta-prompt)
+    REFLECTIVE = "reflective"  # the parent's own failures, with what was lost in each
+    PATTERN = "pattern"  # a rule of the task-pattern library
+    EDIT = "edit"  # a sentence deleted, swapped or put back
+    CROSS_SKILL = "cross-skill"  # a rule that won for another skill
     MANUAL = "manual"  # a person wrote it
 
 
@@ -100,6 +109,9 @@ class Fate(StrEnum):
 
     ALIVE = "alive"  # in the population
     REPLACED = "replaced"  # lost a tournament, overwritten by a child of the winner
+    DROPPED = "dropped"  # fell behind on the first samples or in the race
+    MERGED = "merged"  # its new rules went into a sibling that was raced in its place
+    UNCONFIRMED = "unconfirmed"  # ahead in the search, but not on fresh samples
     REFUSED = "refused"  # unparsable, a copy, gibberish or suspicious: never evaluated
     FINALIST = "finalist"  # handed to the judge
     REJECTED = "rejected"  # the judge scored it below the pass mark

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pipeline.algorithms.streams import seed32
 from pipeline.domain import Role, SampleId
 from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, Scored, ScoreOutside, generate, score_outside
+from pipeline.population import Outcome
 from pipeline.rules import Rules
 from pipeline.scoring import is_correct, needs_outside, score
 from pipeline.skills import PromptTemplate, render
+
+MAX_KEPT = 1000  # characters of an answer that are remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +33,27 @@ class Result:
     """How one prompt did on some items.
 
     Attributes:
-        values: one score in [0, 1] per item; a failed call is 0.
-        correct: one flag per item.
+        outcomes: one per item that was run, in order; a failed call is worth 0.
         spent_out: the budget ended before the last item; the result must not be compared.
     """
 
-    values: tuple[float, ...]
-    correct: tuple[bool, ...]
+    outcomes: tuple[Outcome, ...] = ()
     spent_out: bool = False
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """One score in [0, 1] per item."""
+        return tuple(outcome.value for outcome in self.outcomes)
+
+    @property
+    def correct(self) -> tuple[bool, ...]:
+        """One flag per item."""
+        return tuple(outcome.correct for outcome in self.outcomes)
 
     @property
     def mean(self) -> float:
         """Mean score in [0, 1]; 0 without items."""
-        return sum(self.values) / len(self.values) if self.values else 0.0
+        return sum(self.values) / len(self.values) if self.outcomes else 0.0
 
 
 def task_request(rules: Rules, template: PromptTemplate, fields: tuple[tuple[str, str], ...], seed: int) -> Generate:
@@ -58,19 +69,17 @@ def task_request(rules: Rules, template: PromptTemplate, fields: tuple[tuple[str
 
 def evaluate(rules: Rules, template: PromptTemplate, items: tuple[Item, ...], seed: int) -> Flow[Result]:
     """Run *template* on every item. The seed of a call depends on the item alone, so two prompts meet the same chance."""
-    values: list[float] = []
-    correct: list[bool] = []
+    outcomes: list[Outcome] = []
     for item in items:
         reply = yield from generate(task_request(rules, template, item.fields, seed32(seed, "task", item.sample)))
-        if isinstance(reply, Failed):
-            if reply.kind is FailureKind.BUDGET:
-                return Result(values=tuple(values), correct=tuple(correct), spent_out=True)
-            scored = Scored(value=0.0, lost=("no-answer",))
-        else:
-            scored = yield from scored_answer(rules, item, reply.text)
-        values.append(scored.value)
-        correct.append(is_correct(rules.skill, scored))
-    return Result(values=tuple(values), correct=tuple(correct))
+        if isinstance(reply, Failed) and reply.kind is FailureKind.BUDGET:
+            return Result(outcomes=tuple(outcomes), spent_out=True)
+        scored, text = Scored(value=0.0, lost=("no-answer",)), ""
+        if not isinstance(reply, Failed):
+            scored, text = (yield from scored_answer(rules, item, reply.text)), reply.text[:MAX_KEPT]
+        right = is_correct(rules.skill, scored)
+        outcomes.append(Outcome(sample=item.sample, value=scored.value, correct=right, lost=scored.lost, output=text))
+    return Result(outcomes=tuple(outcomes))
 
 
 def scored_answer(rules: Rules, item: Item, output: str) -> Flow[Scored]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.algorithms.invisible import is_hidden
 MAX_REPLY = 20_000  # characters of a reply that are looked at
 MAX_EXAMPLE = 400  # characters of one failure or success shown to the generator
 MAX_FAILURES, MAX_SUCCESSES = 20, 10  # shown at most (seed documents)
+_MOST_KINDS = 8  # of losses that are counted in the heading
 
 _MARKS = re.compile(
     r"<<<[A-Z]{2,12}|[A-Z]{2,12}>>>|<\|(?:im_start|start_header_id)\|>(?:system|user|assistant)?|<\|[^|>\n]{0,40}\|>|"
@@ -103,16 +105,22 @@ def clip(text: str, limit: int = MAX_EXAMPLE) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def failures_text(failures: tuple[Failure, ...]) -> str:
-    """Write failures so that what was lost stands first, counted: that is worth three times "wrong"."""
-    counts = Counter(word for failure in failures for word in failure.lost)
-    head = "; ".join(f"{word} in {n} of {len(failures)}" for word, n in counts.most_common(8))
+def failures_text(failures: tuple[Failure, ...], lost: Mapping[str, int] | None = None, of: int = 0) -> str:
+    """Write failures so that what was lost stands first, counted: that is worth three times "wrong".
+
+    Args:
+        failures: the examples.
+        lost: how often each kind of loss occurred, also where it is not among the examples; counted from them if None.
+        of: out of how many samples.
+    """
+    counts = Counter(word for failure in failures for word in failure.lost) if lost is None else Counter(lost)
+    head = "; ".join(f"{clip(word, 40)} in {n} of {of or len(failures)}" for word, n in counts.most_common(_MOST_KINDS))
     lines = [f"What was lost: {head or 'the answer differs'}"]
     for failure in failures[:MAX_FAILURES]:
-        lost = ", ".join(failure.lost) or "different"
+        words = ", ".join(failure.lost) or "different"
         lines.append(
             f"- input: {clip(failure.shown)} | answer: {clip(failure.output, 120)} | "
-            f"wanted: {clip(failure.expected, 120)} | lost: {lost}"
+            f"wanted: {clip(failure.expected, 120)} | lost: {words}"
         )
     return "\n".join(lines)
 

@@ -1,10 +1,10 @@
-"""Members of a population and the mutation prompts they carry."""
+"""Members of a population, the mutation prompts they carry, and what they did on each sample."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.domain import Fate, MutationType
+from pipeline.domain import Fate, MutationType, SampleId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,9 +12,11 @@ class Draft:
     """An instruction as an operator left it.
 
     Attributes:
+        instruction: rules, with the prompt's examples where it carries some (`pipeline.examples`).
         reasoning: one sentence on how it came about, for people.
         refused: why it is not worth an evaluation; empty when it is.
         spent_out: the budget ended before the generator answered; there is no instruction to speak of.
+        grafted: the reply's new sentences were put to the parent's; False when the reply was taken as it came.
     """
 
     instruction: str
@@ -22,6 +24,7 @@ class Draft:
     reasoning: str
     refused: str = ""
     spent_out: bool = False
+    grafted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,23 @@ class MutationPrompt:
     ordinal: int
     text: str
     parent: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a prompt did on one sample.
+
+    Attributes:
+        value: score in [0, 1].
+        lost: what was lost, words of the scorer's closed set.
+        output: the answer, cut at `fitness.MAX_KEPT` characters.
+    """
+
+    sample: SampleId
+    value: float
+    correct: bool
+    lost: tuple[str, ...] = ()
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +64,7 @@ class Member:
         mutation: ordinal of the mutation prompt it carries.
         fitness: in [0, 1]; meaningful when `n` is not 0.
         correct, n: samples answered right, samples run.
+        outcomes: on samples of the search split; `confirmed`: on fresh ones, of the select split.
         improved: fitter than its parent.
     """
 
@@ -57,6 +78,13 @@ class Member:
     fitness: float = 0.0
     correct: int = 0
     n: int = 0
+    outcomes: tuple[Outcome, ...] = ()
+    confirmed: tuple[Outcome, ...] = ()
     improved: bool = False
     fate: Fate = Fate.ALIVE
     fate_reason: str = ""
+
+    @property
+    def values(self) -> dict[SampleId, float]:
+        """The score on each sample of the search split that it was run on."""
+        return {outcome.sample: outcome.value for outcome in self.outcomes}

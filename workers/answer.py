@@ -20,6 +20,7 @@ from workers.sessions import Database
 
 if TYPE_CHECKING:
     from workers.live import LiveModels
+    from workers.scorers import OutsideScorers
 
 WRITE_TRIES = 6  # each waits for as long as the database lets a writer wait: about a minute in all
 
@@ -41,6 +42,7 @@ class Answering:
             self._spent = journal.spent(session, mine.run)
         self._made: Counter[str] = Counter()
         self._models: LiveModels | None = None
+        self._scorers: OutsideScorers | None = None
 
     def __call__(self, request: Request) -> Reply:
         """Answer from the journal, or live and into the journal.
@@ -64,9 +66,10 @@ class Answering:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close connections and let the server's lock go."""
-        if self._models is not None:
-            self._models.close()
+        """Close connections, let the server's lock go and end the scorers' processes."""
+        for held in (self._models, self._scorers):
+            if held is not None:
+                held.close()
 
     def _answered(self, request: Request, key: journal.Key) -> Reply:
         role, tag, simulated = type(request).__name__, "", False
@@ -97,11 +100,15 @@ class Answering:
                 return
 
     def _effect(self, request: Publish | ScoreOutside) -> Reply:
-        from workers import effects  # noqa: PLC0415 - YAML and subprocess are for few jobs only
-
         if isinstance(request, Publish):
-            return effects.publish(self._home, self._opened, self._mine, request)
-        return effects.score_outside(self._home, request)
+            from workers.effects import publish  # noqa: PLC0415 - YAML is for few jobs only
+
+            return publish(self._home, self._opened, self._mine, request)
+        if self._scorers is None:
+            from workers.scorers import OutsideScorers  # noqa: PLC0415 - subprocess is for few jobs only
+
+            self._scorers = OutsideScorers(self._home)
+        return self._scorers.score(request)
 
     def _spent_out(self) -> bool:
         """Only the search is held to the budget: a test that has begun is not broken off for it."""

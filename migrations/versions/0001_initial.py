@@ -151,6 +151,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "ordinal", name=op.f("uq_mutation_prompts_run_id_ordinal")),
     )
     op.create_table(
+        "operator_tallies",
+        sa.Column("run_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("applied", sa.Integer(), nullable=False),
+        sa.Column("improved", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_operator_tallies_run_id_runs")),
+        sa.PrimaryKeyConstraint("run_id", "name", name=op.f("pk_operator_tallies")),
+    )
+    op.create_table(
         "promotions",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("skill_name", sa.String(length=64), nullable=False),
@@ -192,6 +201,10 @@ def upgrade() -> None:
         sa.Column("fitness_score", sa.Float(), nullable=True),
         sa.Column("fitness_correct", sa.Integer(), nullable=False),
         sa.Column("fitness_n", sa.Integer(), nullable=False),
+        sa.Column("confirm_correct", sa.Integer(), nullable=False),
+        sa.Column("confirm_n", sa.Integer(), nullable=False),
+        sa.Column("finalist_rank", sa.Integer(), nullable=True),
+        sa.Column("improved", sa.Boolean(), nullable=False),
         sa.Column("fate", sa.String(length=40), nullable=False),
         sa.Column("fate_reason", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
@@ -256,6 +269,22 @@ def upgrade() -> None:
             ["variant_id"], ["prompt_variants.variant_id"], name=op.f("fk_assignments_variant_id_prompt_variants")
         ),
         sa.PrimaryKeyConstraint("skill_name", "task_id", name=op.f("pk_assignments")),
+    )
+    op.create_table(
+        "evaluations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("variant_id", sa.Integer(), nullable=False),
+        sa.Column("sample_id", sa.Integer(), nullable=False),
+        sa.Column("split", sa.String(length=40), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("correct", sa.Boolean(), nullable=False),
+        sa.Column("lost", sa.Text(), nullable=False),
+        sa.Column("output", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["variant_id"], ["prompt_variants.variant_id"], name=op.f("fk_evaluations_variant_id_prompt_variants")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluations")),
+        sa.UniqueConstraint("variant_id", "sample_id", name=op.f("uq_evaluations_variant_id_sample_id")),
     )
     op.create_table(
         "gate_events",
@@ -393,6 +422,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_gate_events_run_id_gate_events_at"))
 
     op.drop_table("gate_events")
+    op.drop_table("evaluations")
     op.drop_table("assignments")
     with op.batch_alter_table("steps", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_steps_state_steps_due_at"))
@@ -403,6 +433,7 @@ def downgrade() -> None:
 
     op.drop_table("prompt_variants")
     op.drop_table("promotions")
+    op.drop_table("operator_tallies")
     op.drop_table("mutation_prompts")
     with op.batch_alter_table("model_calls", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_model_calls_run_id_model_calls_role"))

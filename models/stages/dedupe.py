@@ -25,7 +25,7 @@ def load_dedupe(session: Session, mine: Claim, _now: datetime) -> DedupeCase:
     rows = session.scalars(
         select(VariantRow)
         .where(VariantRow.run_id == mine.run, VariantRow.fate == Fate.PASSED)
-        .order_by(VariantRow.fitness_score.desc(), VariantRow.ordinal)
+        .order_by(VariantRow.finalist_rank.nulls_last(), VariantRow.ordinal)
     )
     earlier = session.scalars(
         select(VariantRow.prompt_text)

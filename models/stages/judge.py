@@ -18,7 +18,7 @@ def load_judge(session: Session, mine: Claim, _now: datetime) -> JudgeCase:
     rows = session.scalars(
         select(VariantRow)
         .where(VariantRow.run_id == mine.run, VariantRow.fate == Fate.FINALIST)
-        .order_by(VariantRow.fitness_score.desc(), VariantRow.ordinal)
+        .order_by(VariantRow.finalist_rank.nulls_last(), VariantRow.ordinal)
     )
     return JudgeCase(
         rules=mine.rules,

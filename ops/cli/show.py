@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RUN = re.compile(r"r(\d{1,9})")
 VARIANT = re.compile(r"\d{1,9}|variant_[a-z]")
-BRED = ("alive", "replaced", "gibberish")  # fates of those that never left the population
+BRED = ("alive", "replaced", "refused", "dropped", "merged")  # fates of those that never left the search
 
 
 @command("show", examples="evoctl show file-naming\nevoctl show r7\nevoctl show variant_a\nevoctl show 42 --json")
@@ -135,6 +135,8 @@ def _run_text(found: RunDetail, *, everything: bool, plain: bool) -> str:
     chosen = [one for one in found.variants if everything or one.fate not in BRED]
     if found.variants:
         parts += ["", f"Variants ({len(chosen)} of {len(found.variants)} shown)", _variants_table(chosen, plain=plain)]
+    if found.operators:
+        parts += ["", "Operators", _operators_table(found, plain=plain)]
     parts += [_promotion(one) for one in found.promotions]
     if line.simulated:
         parts.append(f"This run is {SIMULATED}: no figure here is a real model's.")
@@ -152,18 +154,30 @@ def _calls_table(found: RunDetail, *, plain: bool) -> str:
     )
 
 
+def _of(right: int, tested: int) -> str:
+    return f"{right} of {tested}" if tested else "-"
+
+
 def _variants_table(variants: Sequence[VariantLine], *, plain: bool) -> str:
     return table(
-        ("ID", "NAME", "GENERATION", "OPERATOR", "PARENT", "FITNESS", "RIGHT", "JUDGE", "FATE"),
+        ("ID", "NAME", "GENERATION", "OPERATOR", "PARENT", "FITNESS", "RIGHT", "FRESH", "JUDGE", "FATE"),
         [
             (
                 v.variant, v.name, v.generation, v.mutation_type, v.parent, number(v.fitness, ".3f"),
-                f"{v.right} of {v.tested}" if v.tested else "-", number(v.overall, ".0f"), v.fate,
+                _of(v.right, v.tested), _of(v.fresh_right, v.fresh_tested), number(v.overall, ".0f"), v.fate,
             )
             for v in variants
         ],
         plain=plain,
     )  # fmt: skip
+
+
+def _operators_table(found: RunDetail, *, plain: bool) -> str:
+    return table(
+        ("OPERATOR", "APPLIED", "IMPROVED", "SHARE"),
+        [(one.name, one.applied, one.improved, number(one.improved / one.applied)) for one in found.operators],
+        plain=plain,
+    )
 
 
 def _variant_text(line: tuple[VariantLine, ...]) -> str:
@@ -176,8 +190,12 @@ def _variant_text(line: tuple[VariantLine, ...]) -> str:
     head.append(f"Written  {one.mutation_type}, generation {one.generation}")
     if one.reasoning:
         head.append(f"Why      {show(one.reasoning, limit=500)}")
+    low, high = one.interval
+    sure = f" (95 % interval {low:.2f} to {high:.2f})" if one.fitness is not None else ""
+    fresh = f"; on fresh samples {_of(one.fresh_right, one.fresh_tested)}" if one.fresh_tested else ""
     head.append(
-        f"Fitness  {number(one.fitness, '.3f')}, {one.right} of {one.tested} right; judge {number(one.overall, '.0f')}"
+        f"Fitness  {number(one.fitness, '.3f')}, {_of(one.right, one.tested)} right{fresh}{sure}; "
+        f"judge {number(one.overall, '.0f')}"
     )
     tail = ["", "It comes from"] if len(line) > 1 else []
     tail += [

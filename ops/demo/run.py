@@ -33,6 +33,7 @@ POLL_S = 0.1
 PATIENCE_S = {False: 240.0, True: 24 * 3600.0}  # simulated, real: then the demo gives up
 AGAIN = 30  # pictures named with the bad prompt, at most, before its rollback
 SEED = 7
+BAD = "Be creative: invent a poetic title for the picture and explain in a sentence why it fits."
 SPEED = 1500  # tokens per second of the simulated models: slow enough to be caught in the middle of a reply
 
 
@@ -111,7 +112,7 @@ def _tell(story: Story, stage: Scene, *, simulated: bool) -> dict[str, object]:
     story.tell(f"Run r{run} ended: {ending}.")
     rolled_back = None
     if ending == Ending.PROMOTED:
-        bad = _bad_promotion(story, run)
+        bad = _bad_promotion(story)
         rolled_back = _until_rolled_back(story, bad)
     log = stage.requests if simulated else None
     return report.collect(story.evolution, run, rolled_back, log, host_calls=story.host.calls)
@@ -196,19 +197,16 @@ def _vote_until_decided(story: Story, run: int) -> str:
             story.tell(f"Decided: {counted.verdict.reason}.")
 
 
-def _bad_promotion(story: Story, run: int) -> int:
-    """Chapter 4: somebody promotes the worst prompt by hand, against every rule. Returns its version."""
+def _bad_promotion(story: Story) -> int:
+    """Chapter 4: somebody puts a prompt of his own in use by hand, without a vote. Returns its version."""
+    started = story.evolution.create(SKILL, (BAD,), reason="a person's own idea, for the demo")
+    story.evolution.cancel(started.run, "no patience for a vote")
     with story.evolution.database.read() as session:
-        worst = session.scalar(
-            select(VariantRow)
-            .where(VariantRow.run_id == run, VariantRow.fitness_n > 0, VariantRow.ordinal > 0)
-            .order_by(VariantRow.fitness_score, VariantRow.ordinal)
-            .limit(1)
-        )
-        assert worst is not None
-    story.evolution.promote(SKILL, worst.variant_id, force=True, reason="a mistake, for the demo")
+        variant = session.scalar(select(VariantRow.variant_id).where(VariantRow.run_id == started.run))
+        assert variant is not None
+    story.evolution.promote(SKILL, variant, force=True, reason="a mistake, for the demo")
     version = story.evolution.rules(SKILL).skill.version
-    story.tell(f"A bad prompt (variant {worst.variant_id}) is promoted by hand as version {version} ...")
+    story.tell(f"Somebody's own prompt is put in use by hand, without a vote, as version {version} ...")
     return version
 
 

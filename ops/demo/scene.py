@@ -27,7 +27,7 @@ START_S = 20.0  # for a process to say that it is ready
 SETTINGS = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
-  search: {{generations: 6, population: 6, fitness_samples: 20, patience: 4, budget_calls: 900}}
+  search: {{generations: 6, patience: 3, budget_calls: 600}}
   gate: {{start_idle_min: 0, resume_idle_s: {quiet_s}, wait_s: 1}}
   work: {{tick_s: 0.25, unreachable_retry_s: 1}}
 {models}"""

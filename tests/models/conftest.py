@@ -48,6 +48,11 @@ class Memory:
         """Open a transaction that is committed at the end."""
         return self.maker.begin()
 
+    def searching(self, **given: object) -> None:
+        """Change the search's rules for runs that start from now on."""
+        search = replace(self.rules.settings.search, **given)  # type: ignore[arg-type]  # keyword tables of tests
+        self.rules = replace(self.rules, settings=replace(self.rules.settings, search=search))
+
     def voting(self, **given: object) -> None:
         """Change the voting rules for runs that start from now on."""
         self.rules = replace(self.rules, settings=replace(self.rules.settings, voting=Voting(**given)))  # type: ignore[arg-type]  # keyword tables of tests

@@ -56,6 +56,7 @@ def generation(*children: Member, finalists: tuple[int, ...] = (), **changes: An
 @pytest.fixture(name="search")
 def _search(memory: Any) -> Any:
     """Return a claim on the first generation of a search over sixty samples."""
+    memory.searching(mode="promptbreeder")
     with memory.write() as session:
         prompts.note_version(session, memory.rules.skill, TEXT, memory.now)
     memory.history(60)
@@ -203,7 +204,7 @@ def test_the_report_is_kept_even_when_there_is_nothing_to_report(memory: Any) ->
     mine = memory.claim(again)
     tally = loaded(memory, mine, load_bandit).tally
     verdict = decide(mine.rules, tally, memory.now)
-    empty = Result(values=(), correct=())
+    empty = Result()
     decision = BanditDecision(
         next=Waiting.FOR_VOTES, verdict=verdict, ballots=(), report=((VariantId(0), empty),), due=None
     )

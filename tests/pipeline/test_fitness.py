@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.domain import SampleId
-from pipeline.fitness import Item, Result, evaluate, task_request
+from pipeline.fitness import Item, evaluate, task_request
 from pipeline.flow import Failed, FailureKind, Generate, Scored, ScoreOutside, drive
 from pipeline.skills import PromptTemplate
 
@@ -41,7 +41,7 @@ def test_the_end_of_the_budget_ends_the_evaluation(rules_with: Callable[..., Any
 
     result = drive(evaluate(rules_with(), TEMPLATE, ITEMS, 1), lambda _: next(replies))
 
-    assert result == Result(values=(1.0,), correct=(True,), spent_out=True)
+    assert (result.values, result.correct, result.spent_out) == ((1.0,), (True,), True)
 
 
 def test_without_items_the_mean_is_zero(rules_with: Callable[..., Any]) -> None:

@@ -7,18 +7,28 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.breeding import BY_HAND
 from pipeline.domain import Ending, Fate, MutationType, Role, SampleId, SkillName, Stage
 from pipeline.fitness import Item
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Reply, Request, drive
 from pipeline.meta_prompt import Failure
-from pipeline.mutate import MutateCase, MutateDecision, mutate
+from pipeline.mutate import mutate
 from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.rules import Rules
+from pipeline.search import MutateCase, MutateDecision
 from pipeline.settings import Settings
 from pipeline.skills import PromptTemplate, SkillSpec
 
 SEARCH = replace(
-    Settings().search, population=4, generations=3, fitness_samples=4, patience=2, crossover_probability=0.0
+    Settings().search,
+    mode="promptbreeder",
+    population=4,
+    generations=3,
+    fitness_samples=4,
+    patience=2,
+    crossover_probability=0.0,
+    examples=0,
+    adapt_operators=False,
 )
 RULES = Rules(
     settings=replace(Settings(), search=SEARCH),
@@ -28,9 +38,10 @@ ITEMS = tuple(Item(sample=SampleId(i), fields=(("a", f"w{i}"),), expected=f"w{i}
 CASE = MutateCase(
     rules=RULES, seed=3, generation=0, template=PromptTemplate("Say something now.", "Word: {{a}}"), population=(), finished=(),
     mutation_prompts=(), items=ITEMS, failures=(Failure(shown="w1", output="?", expected="w1", lost=("different",)),),
-    successes=(), next_ordinal=0, stale=0, calls_left=1000, minutes_left=100.0,
+    successes=(), next_ordinal=0, stale=0, calls_left=1000, minutes_left=100.0, labelled=100,
 )  # fmt: skip
 
+BOTH_ASK = 10  # a seed under which both children of the second generation ask the generator
 Writer = Callable[[Generate, int], str]
 
 
@@ -127,9 +138,10 @@ def test_a_tie_is_won_by_the_first_slot() -> None:
 
 def test_gibberish_is_asked_again_cooler_and_then_passed_over() -> None:
     """Three tries, the later ones at 0.7; then the draft is refused, nothing is run, and the generation goes on."""
-    decision, asked = _drive(_second(), lambda _, n: f"blue{chr(97 + n)} " * 12)
+    decision, asked = _drive(replace(_second(), seed=BOTH_ASK), lambda _, n: f"blue{chr(97 + n)} " * 12)
 
-    assert {child.fate for child in decision.children} == {Fate.REFUSED}
+    asked_for = [child for child in decision.children if child.draft.kind not in BY_HAND]
+    assert [child.fate for child in asked_for] == [Fate.REFUSED] * 2
     assert all(request.role is Role.GENERATOR for request in asked)
     assert decision.next is Stage.MUTATE
     drafts = [request.sampling.temperature for request in asked if "mutation-prompt" not in request.prompt]
@@ -141,7 +153,7 @@ def test_a_copy_is_asked_again_warmer() -> None:
     decision, asked = _drive(_second(), lambda *_: "Old rule of slot 0 here.")
 
     retried = [r.sampling for r in asked if r.sampling.temperature == 1.2]
-    assert {child.fate_reason for child in decision.children} == {"copy"}
+    assert {child.fate_reason for child in decision.children if child.draft.kind not in BY_HAND} == {"copy"}
     assert retried
     assert {sampling.repeat_penalty for sampling in retried} == {1.5}
 
@@ -168,7 +180,8 @@ def test_a_better_prompt_becomes_a_finalist_and_the_incumbent_never() -> None:
     better, _ = _drive(replace(case, generation=3), _good)
 
     assert better.next is Stage.JUDGE
-    assert set(better.finalists) == {child.ordinal for child in better.children}
+    assert better.finalists
+    assert set(better.finalists) == {c.ordinal for c in better.children if "exactly" in c.draft.instruction}
 
 
 def test_the_budget_ends_the_search_between_two_candidates() -> None:
@@ -181,12 +194,16 @@ def test_the_budget_ends_the_search_between_two_candidates() -> None:
     assert len(asked) <= 8
 
 
-def test_without_items_no_call_is_made() -> None:
-    """A search that could measure nothing asks nothing."""
+def test_without_items_nothing_is_run_and_the_judge_decides() -> None:
+    """A search that could measure nothing hands patterns and a few rewrites on, and says so."""
     decision, asked = _drive(replace(CASE, items=()), _good)
 
-    assert decision.next is Ending.NO_IMPROVEMENT
-    assert asked == []
+    assert decision.next is Stage.JUDGE
+    assert "nothing could be measured" in decision.reason
+    assert all(request.role is Role.GENERATOR for request in asked)
+    kinds = {child.draft.kind for child in decision.children if child.ordinal in decision.finalists}
+    assert {MutationType.PATTERN, MutationType.DIRECT} <= kinds
+    assert all(child.n == 0 for child in decision.children)
 
 
 def test_hypermutation_brings_a_new_mutation_prompt() -> None:

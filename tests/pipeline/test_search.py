@@ -11,8 +11,9 @@ import pytest
 from pipeline.domain import Ending, MutationType, SampleId, Stage
 from pipeline.fitness import Item
 from pipeline.flow import Failed, FailureKind, Generate, drive
-from pipeline.mutate import MutateCase, MutateDecision, mutate
+from pipeline.mutate import mutate
 from pipeline.population import Draft, Member, MutationPrompt
+from pipeline.search import MutateCase, MutateDecision
 from pipeline.skills import PromptTemplate
 
 SEED_TEXT = "Name the picture well."
@@ -35,10 +36,14 @@ def _case(rules_with: Callable[..., Any]) -> Callable[..., MutateCase]:
     """Return a maker of cases: generation 0 of a search with four members."""
 
     def make(rules: Any = None, **changes: Any) -> MutateCase:
+        rules = rules or rules_with(search={"population": 4})
+        search = replace(rules.settings.search, mode="promptbreeder", examples=0, adapt_operators=False)
+        rules = replace(rules, settings=replace(rules.settings, search=search))
         base = MutateCase(
-            rules=rules or rules_with(search={"population": 4}), seed=11, generation=0,
+            rules=rules, seed=11, generation=0,
             template=PromptTemplate(SEED_TEXT, "Text: {{text}}"), population=(), finished=(), mutation_prompts=(),
             items=ITEMS, failures=(), successes=(), next_ordinal=0, stale=0, calls_left=1000, minutes_left=600.0,
+            labelled=100,
         )  # fmt: skip
         return replace(base, **changes)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from models import journal, steps
@@ -15,7 +16,6 @@ from models.runs import start_run
 from pipeline.domain import Role, RunKind, Stage
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Sampling, Scored, ScoreOutside
 from workers.answer import Answering
-from workers.effects import score_outside
 
 
 def ask(number: int = 0) -> Generate:
@@ -108,61 +108,6 @@ def test_only_the_search_is_held_to_the_budget(site: Any) -> None:
     assert all(isinstance(reply, Generated) for reply in replies)
 
 
-def scored(site: Any, scorer: str) -> Any:
-    """Score one answer outside."""
-    request = ScoreOutside(scorer=scorer, output="cat.png", expected="cat.png", fields=(("description", "a cat"),))
-    return score_outside(site.home, request)
-
-
-SCORERS = """
-import os, sys
-def good(output, expected, fields): return 1 if output == expected else 0
-def half(output, expected, fields): return {"value": 0.5, "lost": ["case"] * 20}
-def words(output, expected, fields): return "very good"
-def nan(output, expected, fields): return float("nan")
-def big(output, expected, fields): return 2
-def boom(output, expected, fields): raise RuntimeError("boom")
-def leave(output, expected, fields): sys.exit(3)
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("good", Scored(value=1.0)), ("half", Scored(value=0.5, lost=("case",) * 8))]
-    + [(name, None) for name in ("words", "nan", "big", "boom", "leave", "missing")],
-)
-def test_a_python_scorer_never_breaks_a_step(
-    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: Scored | None
-) -> None:
-    """A number or an object is a score; whatever else happens, an exit included, is a failed one."""
-    (tmp_path / "own_scorers.py").write_text(SCORERS, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "own_scorers", raising=False)
-
-    reply = scored(site, f"python:own_scorers:{name}")
-
-    assert reply == expected if expected else isinstance(reply, Failed)
-
-
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("echo 0.25", Scored(value=0.25)),
-        ("""sh -c 'grep -q cat.png && echo "{\\"value\\": 1}"'""", Scored(value=1.0)),
-        ("echo nonsense", None),
-        ("false", None),
-        ("no-such-program-anywhere", None),
-        ("'unbalanced", None),
-        ("head -c 100000 /dev/zero", None),
-    ],
-)
-def test_a_command_scores_or_fails_alone(site: Any, command: str, expected: Scored | None) -> None:
-    """It gets the sample as JSON on its input; an exit code, a missing program or nonsense is a failed score."""
-    reply = scored(site, f"command:{command}")
-
-    assert reply == expected if expected else isinstance(reply, Failed)
-
-
 def test_a_score_from_outside_is_asked_once(site: Any) -> None:
     """A scorer's answer is journaled like a model's, and costs no call of the budget."""
     mine = searching(site)
@@ -176,3 +121,29 @@ def test_a_score_from_outside_is_asked_once(site: Any) -> None:
     assert first == again
     with site.opened.read() as session:
         assert journal.spent(session, mine.run).calls == 0
+
+
+def ended(process: psutil.Process) -> bool:
+    """Tell whether a process is gone, or dead and not yet waited for."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_scorer_s_process_ends_with_its_job(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    """One process scores all answers of a job by a function, and is gone when the job is done."""
+    (tmp_path / "telling.py").write_text(
+        'import os\ndef score(output, expected, fields): return {"value": 1, "lost": [str(os.getpid())]}\n', "utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    requests = [ScoreOutside(scorer="python:telling:score", output=name, expected="b", fields=()) for name in "abc"]
+    with answering(site, searching(site)) as live:
+        replies = [live(request) for request in requests]
+        assert isinstance(replies[0], Scored)
+        process = psutil.Process(int(replies[0].lost[0]))
+
+    assert len(set(replies)) == 1
+    until(lambda: ended(process))

@@ -1,0 +1,105 @@
+"""One question to the generator, and its reply as a draft: read leniently, gated, asked again at most twice, then passed over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.algorithms.differences import normalise
+from pipeline.algorithms.streams import seed32
+from pipeline.algorithms.text_signals import gibberish
+from pipeline.domain import MutationType, Role
+from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, generate
+from pipeline.meta_prompt import read_instruction, suspicions
+from pipeline.population import Draft
+from pipeline.rules import Rules
+from pipeline.sentences import added, graft, sentences
+
+MIN_WORDS = 3  # a shorter instruction is no instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One question to the generator, with what its answer must not be.
+
+    Attributes:
+        label: names the question within the run; its seed is drawn from it.
+        parent: the rules that the question shows; empty when it shows none.
+        grafted: put only the reply's new sentences to the parent's. A small model forgets one sentence in five of a text
+            that it rewrites; what it did not touch need not be measured again.
+        taken: instructions that were tried before.
+        shown: texts of the examples in the question.
+    """
+
+    rules: Rules
+    seed: int
+    label: tuple[str | int, ...]
+    prompt: str
+    kind: MutationType
+    reasoning: str
+    parent: str
+    grafted: bool
+    taken: tuple[str, ...]
+    shown: tuple[str, ...]
+
+
+def draft(ask: Ask) -> Flow[Draft]:
+    """Ask, and ask again with other settings when the reply is gibberish or a copy (mission A3: at most two retries)."""
+    instruction = refused = ""
+    for attempt in range(ask.rules.settings.search.retries + 1):
+        seed = seed32(ask.seed, *ask.label, attempt)
+        reply = yield from generate(request(ask.rules, ask.prompt, seed, attempt, copied=refused == "copy"))
+        if isinstance(reply, Failed):
+            refused = f"no answer: {reply.kind}"
+            if reply.kind is FailureKind.BUDGET:
+                return Draft(instruction="", kind=ask.kind, reasoning=ask.reasoning, refused=refused, spent_out=True)
+            continue
+        instruction = _read(ask, reply.text, cut_off=reply.done_reason == "length")
+        refused = why_refused(ask.rules, instruction, ask.parent, ask.taken, ask.shown)
+        if not refused:
+            break
+    return Draft(instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused, grafted=ask.grafted)
+
+
+def request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool = False) -> Generate:
+    """Build a generator request: temperature 0.7 after gibberish, 1.2 with a repeat penalty of 1.5 after a copy."""
+    models = rules.settings.models
+    temperature, penalty = models.generator_temperature, models.generator_repeat_penalty
+    if attempt:
+        temperature, penalty = (1.2, 1.5) if copied else (0.7, penalty)
+    sampling = Sampling(
+        temperature=temperature, seed=seed, num_predict=models.generator_num_predict, repeat_penalty=penalty
+    )
+    return Generate(role=Role.GENERATOR, prompt=prompt, sampling=sampling)
+
+
+def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], shown: tuple[str, ...]) -> str:
+    """Say why the rules *text* are not worth an evaluation; empty when they are.
+
+    Only sentences that are not the parent's own are searched for what must not get in: a person may have put a link into
+    the prompt in use, the generator may not.
+    """
+    if len(text.split()) < MIN_WORDS:
+        return "unparsable"
+    if len(text.split()) > rules.settings.search.max_instruction_words:
+        return "too long"
+    if normalise(text) in {normalise(known) for known in taken}:
+        return "copy"
+    own = {normalise(sentence) for sentence in sentences(parent)}
+    fresh = [sentence for sentence in sentences(text) if normalise(sentence) not in own]
+    found = next(filter(None, (gibberish(part) for part in (text, *fresh))), "")
+    return found or ", ".join(suspicions(" ".join(fresh), shown))
+
+
+def _read(ask: Ask, reply: str, *, cut_off: bool) -> str:
+    most = ask.rules.settings.search.max_instruction_words
+    text = read_instruction(reply, cut_off=cut_off, max_words=most)
+    if not (ask.grafted and ask.parent and text):
+        return text
+    room = most - len(ask.parent.split())
+    kept: list[str] = []
+    for sentence in added(text, ask.parent):
+        room -= len(sentence.split())
+        if room < 0:
+            break
+        kept.append(sentence)
+    return graft(ask.parent, kept)
