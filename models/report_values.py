@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.progress import Progress
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
@@ -43,6 +45,7 @@ class RunLine:
         generation, generations: of its search; None when it is no evolution.
         votes, cap: of its test; None when there is none.
         simulated: a simulated server answered at least once.
+        progress: of its search; None when it does not search now.
     """
 
     run: int
@@ -65,6 +68,7 @@ class RunLine:
     simulated: bool
     created_at: datetime
     ended_at: datetime | None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

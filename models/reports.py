@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import votes
+from models import costs, votes
 from models.report_values import (
     Accuracy,
     PromotionLine,
@@ -111,6 +111,7 @@ def run_line(session: Session, row: RunRow) -> RunLine:
     evolution = session.get(EvolutionRow, row.id) if row.kind == RunKind.EVOLUTION else None
     searching = evolution is not None and evolution.best_fitness is not None
     voting = evolution is not None and (step is not None and step.stage in (Stage.BANDIT, Stage.PROMOTE))
+    breeding = evolution is not None and step is not None and step.stage == Stage.MUTATE and row.ended_at is None
     return RunLine(
         run=row.id, skill=row.skill_name, kind=row.kind, trigger=row.trigger, reason=row.reason,
         stage=step.stage if step else "", state=step.state if step else "",
@@ -122,7 +123,7 @@ def run_line(session: Session, row: RunRow) -> RunLine:
         cap=rules.settings.voting.max_votes if voting else None,
         open_ballots=votes.open_ballots(session, row.id) if voting else 0,
         ending=row.ending, ending_reason=row.ending_reason, simulated=row.simulated, created_at=row.created_at,
-        ended_at=row.ended_at,
+        ended_at=row.ended_at, progress=costs.progress(session, row, rules) if breeding else None,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from pipeline.algorithms.paired import lead, probability_better, sign_test, wins_losses
 from pipeline.algorithms.shrinkage import shrunk
+from pipeline.costs import fresh_size, kept_for_confirmation
 from pipeline.domain import Fate, SampleId
 from pipeline.examples import unseen
 from pipeline.fitness import Item, evaluate
@@ -39,14 +40,12 @@ class Confirmation:
 
 def confirm_items(case: MutateCase) -> tuple[Item, ...]:
     """Return the fresh samples: as many as the setting allows and the budget carries."""
-    search = case.rules.settings.search
-    return case.confirm_items[: min(search.confirm_samples, search.budget_calls // 16)]
+    return case.confirm_items[: fresh_size(case.rules.settings.search)]
 
 
 def reserve(case: MutateCase) -> int:
-    """Return the calls that are kept for the confirmation: two prompts in full, the others half."""
-    search = case.rules.settings.search
-    return len(confirm_items(case)) * (2 + max(0, search.confirm_finalists - 1) // 2)
+    """Return the calls that are kept for the confirmation."""
+    return kept_for_confirmation(case.rules.settings.search, len(confirm_items(case)))
 
 
 def confirm(case: MutateCase, members: list[Member], meter: Meter) -> Flow[Confirmation]:

@@ -101,13 +101,11 @@ def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, 
         yield Ending.BUSY, "an evolution of this skill is under way"
     if skill.poor_candidate and not case.forced:
         yield Ending.POOR_CANDIDATE, skill.poor_candidate
-    if case.usable < MIN_USABLE:
-        yield (
-            Ending.TOO_FEW_SAMPLES,
-            _too_few(case),
-        )
+    if case.usable < MIN_USABLE and not case.forced:
+        yield Ending.TOO_FEW_SAMPLES, _too_few(case)
     if case.forced:
-        yield Stage.MUTATE, f"asked for by a person; {_window_words(case, accuracy)}"
+        blind = "" if case.usable >= MIN_USABLE else f"; {_too_few(case)}: patterns, judge and votes decide"
+        yield Stage.MUTATE, f"asked for by a person; {_window_words(case, accuracy)}{blind}"
     if len(case.window) < triggers.sample_size:
         yield Ending.TOO_FEW_SAMPLES, f"{len(case.window)} of {triggers.sample_size} judged samples"
     if accuracy is not None and accuracy >= triggers.accuracy_threshold:

@@ -17,6 +17,7 @@ from pipeline.algorithms.paired import lead, potential
 from pipeline.algorithms.streams import stream
 from pipeline.breeding import Bred, breed
 from pipeline.confirm import reserve
+from pipeline.costs import RACES, race_size
 from pipeline.domain import Fate, MutationType
 from pipeline.drafting import why_refused
 from pipeline.fitness import Item, evaluate
@@ -28,9 +29,6 @@ from pipeline.tournament import first_prompts, mate, run_incumbent
 
 GAIN = 0.25  # of a sample, by which a child must do better on the first samples; ours
 SHOWN_SHARE = 2 / 3  # of the first samples are the parent's failures, the rest its successes
-BUDGET_SHARE = 8  # the samples of a race cost at most this part of the budget per candidate
-RACED = 2  # candidates raced per round at most
-_FEWEST = 20  # samples of a race, whatever the budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ class _Screened:
 
 def race_items(case: MutateCase) -> tuple[Item, ...]:
     """Return the samples of the race: as many as the budget carries."""
-    search = case.rules.settings.search
-    return case.items[: min(search.race_samples, max(_FEWEST, search.budget_calls // BUDGET_SHARE))]
+    return case.items[: race_size(case.rules.settings.search)]
 
 
 def first_round(case: MutateCase, meter: Meter) -> Flow[Brood]:
@@ -89,7 +86,7 @@ def _round(case: MutateCase, brood: Brood, meter: Meter) -> Flow[None]:
     screened.sort(key=lambda one: (-one.gain, one.member.ordinal))
     candidates = _with_union(case, brood, screened)
     leader = _leader(case)
-    for candidate in candidates[:RACED]:
+    for candidate in candidates[:RACES]:
         before = leader
         leader = yield from _race(case, brood, candidate, leader, meter)
         if leader is not before and candidate is candidates[0]:

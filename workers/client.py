@@ -25,8 +25,8 @@ from pipeline.errors import BadInput, NotFound, Refused
 from pipeline.settings import Settings
 from pipeline.skills import parse_template
 from workers.clock import now
+from workers.estimate import examined
 from workers.open_home import OpenHome
-from workers.refusal import refuse
 
 MAX_VARIANTS = 10
 CHUNK = 100  # samples written in one transaction, about a tenth of a second
@@ -83,14 +83,12 @@ class Evolution(OpenHome):
 
         Raises:
             Refused: cooldown or poor candidate (unless *force*), a test under way, or too little feedback.
+            BadInput: the budget cannot test three proposals.
         """
         rules = self.rules(skill, settings)
         text = self.template(rules)
         with self.database.write() as session:
-            finding = checks.examine(session, rules, now())
-            refuse(finding, skill, self.config, force=force)
-            if checks.check_open(session, rules.skill.name):
-                raise Refused(f"A check of {skill} is under way.", hint="evoctl status")
+            finding = examined(session, rules, self.config, force=force)
             bell = checks.start_check(session, rules, text, now(), trigger="person", forced=True, seed=seed)
         return Started(run=bell.run, rung=self.ring([bell]), finding=finding)
 

@@ -16,8 +16,12 @@ def refuse(finding: DetectDecision, skill: str, config: HostConfig, *, force: bo
         raise Refused(f"{skill} is already evolving.", hint=f"evoctl results {skill}")
     if finding.next is Ending.DISABLED:
         raise Refused(f"{finding.reason}.", why=f"enabled: false ({config.where('enabled')})")
-    if finding.next is Ending.TOO_FEW_SAMPLES and "right answer" in finding.reason:
-        raise Refused(f"Too little feedback: {finding.reason}.", hint=f"evoctl feedback import {skill} FILE.jsonl")
+    if finding.next is Ending.TOO_FEW_SAMPLES and "right answer" in finding.reason and not force:
+        raise Refused(
+            f"Too little feedback: {finding.reason}.",
+            why="Without right answers no prompt can be measured; with --force patterns, judge and votes decide.",
+            hint=f"evoctl feedback import {skill} FILE.jsonl",
+        )
     if finding.next in FORCEABLE and not force:
         key = "triggers.cooldown_h" if finding.next is Ending.COOLDOWN else f"skills.{skill}.poor_candidate"
         raise Refused(

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - help and completion import none of what the commands need
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,37 +29,68 @@ MAX_FILE = 256 * 1024  # bytes of a prompt
 WAIT_STEP_S = 0.5
 LETTERS = "abcdefghij"
 SHOWN_LETTERS = "abc"
+# As the settings name them; a test holds them equal, so that help need not load the settings.
+BUDGET_NAMES = ("light", "medium", "heavy")
+MODES = ("race", "promptbreeder")
+LEAST_MIN, MOST_MIN = 0.1, 1e6  # min of model time
+
+
+def _minutes(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Read a number of minutes; click's own ranges let "nan" pass."""
+    if value is not None and not LEAST_MIN <= value <= MOST_MIN:
+        raise click.BadParameter(f"{value:g} is not between {LEAST_MIN:g} and {MOST_MIN:g}", ctx, param)
+    return value
 
 
 @command(
     "enqueue",
-    examples="evoctl enqueue file-naming\nevoctl enqueue file-naming --variants 5 --budget-calls 200 --wait\n"
-    "evoctl evolve file-naming --force",
+    examples="evoctl enqueue file-naming --dry-run\nevoctl enqueue file-naming --budget light\n"
+    "evoctl enqueue file-naming --variants 5 --calls 200 --minutes 30 --wait\nevoctl evolve file-naming --force",
 )
 @SKILL
 @click.option("--variants", type=click.IntRange(1, 10), help="New prompts to vote on.")
 @click.option("--generations", type=click.IntRange(1, 200), help="Most rounds of breeding.")
 @click.option("--population", type=click.IntRange(2, 100), help="Prompts bred side by side.")
-@click.option("--budget-calls", type=click.IntRange(10), help="Most model calls.")
+@click.option("--budget", type=click.Choice(BUDGET_NAMES), help="Most calls and minutes, by name.")
+@click.option("--calls", "budget_calls", metavar="N", type=click.IntRange(10), help="Most model calls.")
+@click.option("--minutes", "budget_min", metavar="N", type=float, callback=_minutes, help="Most model time.")
+@click.option("--mode", type=click.Choice(MODES), help="How better prompts are looked for.")
 @click.option("--force", is_flag=True, help="Despite the cooldown, or for a poor candidate.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
 @click.option("--wait", is_flag=True, help="Stay until votes are wanted or the run ends.")
+@click.option("--dry-run", is_flag=True, help="Only tell what it would cost.")
 @pass_call
-def enqueue(call: Call, /, skill: str, *, force: bool, seed: int | None, wait: bool, **overrides: int | None) -> int:
+def enqueue(
+    call: Call, /, skill: str, *, force: bool, seed: int | None, wait: bool, dry_run: bool, **overrides: Any
+) -> int:
     """Start an evolution of a skill now.
 
-    Accuracy need not have fallen. Options override the configuration for this run.
+    Accuracy need not have fallen. Options override the configuration for this run; --calls and --minutes override
+    --budget.
     """
+    if dry_run:
+        return _dry_run(call, skill, overrides, force=force)
     with call.evolution() as evolution:
         settings = _overridden(evolution.config.settings, overrides)
         started = evolution.enqueue(skill, force=force, settings=settings, seed=seed)
+    return _started(call, skill, started, settings.search, wait=wait)
+
+
+def _dry_run(call: Call, skill: str, overrides: dict[str, Any], *, force: bool) -> int:
+    from ops.cli.dry_run import dry_run
+
+    rules = call.overview().rules(skill)
+    return dry_run(call, replace(rules, settings=_overridden(rules.settings, overrides)), force=force)
+
+
+def _started(call: Call, skill: str, started: Started, search: Search, *, wait: bool) -> int:
+    """Say what was started, or how it went on until votes are wanted."""
     overview = call.overview()
     line = _wait(call, overview, started.run) if wait else _line(overview, started.run)
     gate = overview.gate()
-    search = settings.search
     plan = {
-        "generations": search.generations, "population": search.population, "variants": search.variants,
-        "budget_calls": search.budget_calls, "budget_min": search.budget_min,
+        "mode": search.mode, "generations": search.generations, "population": search.population,
+        "variants": search.variants, "budget_calls": search.budget_calls, "budget_min": search.budget_min,
     }  # fmt: skip
     finding = started.finding.reason if started.finding else ""
     data = {"run": line, "finding": finding, "plan": plan, "gate": gate, "rung": started.rung}
@@ -131,8 +163,15 @@ def cancel(call: Call, run: int, *, reason: str) -> None:
     call.result("cancel", {"run": run, "reason": reason}, lambda: f"Cancelled run r{run}. The prompt in use stays.")
 
 
-def _overridden(settings: Settings, overrides: dict[str, int | None]) -> Settings:
-    given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+def _overridden(settings: Settings, overrides: dict[str, Any]) -> Settings:
+    """Put the options over the configuration; a figure that is given wins over one that a named budget stands for."""
+    from pipeline.settings import BUDGETS
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    named = given.pop("budget", None)
+    if named is not None:
+        calls, most_min = BUDGETS[named]
+        given = {"budget_calls": calls, "budget_min": most_min} | given
     return replace(settings, search=replace(settings.search, **given)) if given else settings
 
 
@@ -160,7 +199,9 @@ def _wait(call: Call, overview: Overview, run: int) -> RunLine:
     with progress(quiet=call.quiet or call.json) as tell:
         while True:
             line = _line(overview, run)
-            tell(f"r{run} {run_state(line)}")
+            # Elsewhere than on a terminal every change is a line of its own, and calls change twice a second.
+            said = line if sys.stderr.isatty() else replace(line, progress=None)
+            tell(f"r{run} {run_state(said)}")
             if line.ended_at is not None or line.open_ballots:
                 return line
             time.sleep(WAIT_STEP_S)

@@ -8,8 +8,10 @@ from ops.cli.output import moment, number, show
 
 if TYPE_CHECKING:
     from models.report_values import Accuracy, RunLine
+    from pipeline.progress import Progress
 
 SIMULATED = "simulated"  # beside everything that a simulated server had a part in
+LONG_MIN = 120.0  # minutes from which hours are easier to read
 
 
 def accuracy(found: Accuracy) -> str:
@@ -29,6 +31,8 @@ def run_state(line: RunLine) -> str:
     parts = [f"{line.stage} {line.state}"]
     if line.stage == "mutate" and line.generation is not None:
         parts.append(f"generation {line.generation} of {line.generations}")
+    if line.progress is not None:
+        parts.append(spending(line.progress))
     if line.best_fitness is not None and line.votes is None:
         parts.append(f"best fitness {line.best_fitness:.2f}")
     if line.votes is not None:
@@ -36,6 +40,27 @@ def run_state(line: RunLine) -> str:
     if line.waiting_for:
         parts.append(f"waiting: {show(line.waiting_for)}")
     return ", ".join(parts)
+
+
+def spending(found: Progress) -> str:
+    """Say how far a search is in calls, and how long it takes; what it waits for the user is told apart."""
+    parts = [f"calls {found.calls} of {found.calls_most}"]
+    if found.left_min is not None:
+        parts.append(f"about {minutes(found.left_min)} of model time left, waiting apart")
+    if found.waited_min * 60 >= 1:
+        parts.append(f"waited {minutes(found.waited_min)} so far")
+    return ", ".join(parts)
+
+
+def minutes(value: float) -> str:
+    """Write a time for people, in the unit in which it is easily read.
+
+    >>> minutes(0.4), minutes(22.3), minutes(312.0)
+    ('24 s', '22 min', '5.2 h')
+    """
+    if value < 1:
+        return f"{value * 60:.0f} s"
+    return f"{value:.0f} min" if value < LONG_MIN else f"{round(value / 60, 1):g} h"
 
 
 def run_name(line: RunLine) -> str:

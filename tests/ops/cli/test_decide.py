@@ -40,7 +40,7 @@ def test_enqueue_starts_a_run_with_the_plan_of_its_options(evoctl: Any, fill: An
     fill(30, right=30)
 
     said = evoctl(
-        "enqueue", "file-naming", "--variants", "5", "--generations", "4", "--population", "6", "--budget-calls", "99",
+        "enqueue", "file-naming", "--variants", "5", "--generations", "4", "--population", "6", "--calls", "99",
         "--seed", "7",
     )  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_enqueue_tells_what_the_gate_waits_for(evoctl: Any, fill: Any, host: Any
 
 @pytest.mark.parametrize(
     "words",
-    [("--variants", "0"), ("--variants", "11"), ("--generations", "x"), ("--budget-calls", "1"), ("--seed", "-1")],
+    [("--variants", "0"), ("--variants", "11"), ("--generations", "x"), ("--calls", "1"), ("--seed", "-1")],
 )
 def test_a_plan_out_of_range_is_misuse(evoctl: Any, fill: Any, words: tuple[str, ...]) -> None:
     """Nothing is started with an impossible number."""
