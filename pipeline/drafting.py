@@ -15,6 +15,8 @@ from pipeline.rules import Rules
 from pipeline.sentences import added, graft, sentences
 
 MIN_WORDS = 3  # a shorter instruction is no instruction
+LISTS = frozenset({MutationType.ZERO_ORDER, MutationType.EDA, MutationType.EDA_RANK, MutationType.LINEAGE})
+"""Operators whose reply continues a list; the paper leaves open which entry to take: we take the first whole one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], sh
 
 def _read(ask: Ask, reply: str, *, cut_off: bool) -> str:
     most = ask.rules.settings.search.max_instruction_words
-    text = read_instruction(reply, cut_off=cut_off, max_words=most)
+    text = read_instruction(reply, cut_off=cut_off, max_words=most, first_item=ask.kind in LISTS)
     if not (ask.grafted and ask.parent and text):
         return text
     room = most - len(ask.parent.split())

@@ -38,7 +38,9 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"^\s*(?:let me know|i hope|note:|reasoning:|explanation:|this (?:prompt|instruction|version)|feel free)",
+    r"^\s*(?:let me know|i hope|note:|reasoning:|explanation:|this (?:new |revised )?(?:prompt|instruction|version)|feel free|"
+    r"(?:key |main )?(?:changes|improvements)\b[^\n]{0,20}:|i(?:'ve| have)? (?:added|changed|made|rewrote|removed|kept|improved)\b|"
+    r"the (?:new|revised|improved) (?:prompt|instruction|version) )",
     re.IGNORECASE,
 )
 _DOMAIN = r"\b[\w-]{1,63}\.(?:com|net|org|io|dev|app|info|biz|xyz|ru|cn|me|co)\b"
@@ -58,6 +60,7 @@ _SUSPECT = (
 )
 _VERBATIM = range(6, 81)  # length of an example's text that may not stand in an instruction as it is
 _MOST_BRACKETS = 200  # places in a reply at which JSON may begin
+_WHOLE_WORDS = 8  # words from which a list's item can be a whole instruction
 _COPIED_WORDS = 5  # a run of this many words shared with a shown example is copied training text (GEPA #261)
 
 
@@ -131,30 +134,33 @@ def successes_text(successes: tuple[Success, ...]) -> str:
     return "\n".join(lines)
 
 
-def read_instruction(text: str, *, cut_off: bool, max_words: int) -> str:
-    """Find the instruction in a generator's reply: fenced, in JSON, in a code block, quoted, listed or plain.
+def read_instruction(text: str, *, cut_off: bool, max_words: int, first_item: bool = False) -> str:
+    r"""Find the instruction in a generator's reply: fenced, in JSON, in a code block, quoted, listed or plain.
 
     Args:
         text: the reply.
         cut_off: the reply ended at its token limit; an unfinished last sentence is dropped.
         max_words: a longer instruction is cut at a sentence's end.
+        first_item: the reply continues a list of instructions: of several items the first is taken, unless it is too
+            short to be a whole instruction.
 
     Returns:
-        The instruction, empty when there is none.
+        The instruction in one paragraph, empty when there is none.
 
     >>> read_instruction('Sure! Here is the new prompt: "Name the file. Be brief."', cut_off=False, max_words=50)
     'Name the file. Be brief.'
+    >>> read_instruction("Rules:\n- Use hyphens\n- Be brief", cut_off=False, max_words=50)
+    'Rules: Use hyphens. Be brief.'
     """
     body = _body(plain_keep_marks(text[:MAX_REPLY]))
     lines: list[str] = []
     for raw in body.split("\n"):
+        item = _ITEM.match(raw) is not None
         line = _LEAD.sub("", _ITEM.sub("", raw), count=1).strip()
-        if _TAIL.match(line):
+        if _TAIL.match(line) or (first_item and item and lines and len(" ".join(lines).split()) >= _WHOLE_WORDS):
             break
         if line:
-            lines.append(line)
-        elif lines:
-            break  # the first paragraph is the instruction
+            lines.append(f"{line}." if item and line[-1].isalnum() else line)
     instruction = " ".join(plain(" ".join(lines)).split()).strip("\"'`\u201c\u201d*_ ")
     return _whole_sentences(instruction, cut_off=cut_off, max_words=max_words)
 

@@ -103,3 +103,22 @@ def test_plain_keeps_letters_of_every_language() -> None:
 def test_text_without_json_is_none(text: str) -> None:
     """Broken and bottomless JSON is no error."""
     assert lenient_json(text) is None or isinstance(lenient_json(text), list)
+
+
+def test_an_instruction_may_have_several_paragraphs() -> None:
+    """Rules after a blank line belong to it; an explanation after them does not."""
+    reply = "Name the file.\n\nRules:\n- Use hyphens\n- Be brief\n\nI added a rule on hyphens."
+
+    assert read_instruction(reply, cut_off=False, max_words=50) == "Name the file. Rules: Use hyphens. Be brief."
+
+
+def test_of_a_continued_list_the_first_whole_item_is_taken() -> None:
+    """Where a list of instructions was asked for, the second item is another instruction; a list of short steps is one."""
+    several = "1. Name the file by what it shows, and use hyphens.\n2. Describe the picture in three words."
+    steps = "1. Read the text.\n2. Name the file."
+
+    assert (
+        read_instruction(several, cut_off=False, max_words=50, first_item=True)
+        == "Name the file by what it shows, and use hyphens."
+    )
+    assert read_instruction(steps, cut_off=False, max_words=50, first_item=True) == "Read the text. Name the file."
