@@ -27,7 +27,7 @@ from pipeline.search import Brood, Meter, MutateCase, measured
 from pipeline.sentences import added, graft
 from pipeline.tournament import first_prompts, mate, run_incumbent
 
-GAIN = 0.25  # of a sample, by which a child must do better on the first samples; ours
+GAIN = 0.5  # of a sample, by which a child must do better on the first samples; ours
 SHOWN_SHARE = 2 / 3  # of the first samples are the parent's failures, the rest its successes
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from models import searches
 from models.tables import BallotCardRow, PromptVersionRow, SampleRow, SkillRow, VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.invisible import CATEGORIES
+from pipeline.search import Tally
 
 HOSTILE = (
     "\x1b[2J\x1b]8;;http://evil.example\x1b\\\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e\u2066\x00\x85\u2028[/]{{x}}\U000e0041"
@@ -215,6 +217,21 @@ def test_show_a_run_has_its_steps_and_variants(evoctl: Any, trial: Any) -> None:
     assert "Run r1 of file-naming: evolution, asked for by person" in said.out
     assert "Variants (2 of 2 shown)" in said.out
     assert said.out.count("manual") == 2
+
+
+def test_show_a_run_counts_its_operators_and_its_fresh_samples(evoctl: Any, trial: Any) -> None:
+    """How often each operator was applied and helped, and what a variant did on samples it was not bred on."""
+    with trial.evolution.database.write() as session:
+        searches.add_tallies(session, 1, [Tally(name="reflective", applied=8, improved=2)])
+        row = session.get_one(VariantRow, trial.variants[0])
+        row.fitness_score, row.fitness_correct, row.fitness_n = 0.61, 50, 80
+        row.confirm_correct, row.confirm_n = 36, 40
+
+    run, variant = evoctl("show", "r1"), evoctl("show", str(trial.variants[0]))
+
+    assert "reflective        8         2  0.25" in run.out
+    assert "36 of 40" in run.out
+    assert "50 of 80 right; on fresh samples 36 of 40 (95 % interval 0.77 to 0.96)" in variant.out
 
 
 def test_diff_marks_what_changed(evoctl: Any, trial: Any) -> None:
