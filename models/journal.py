@@ -86,7 +86,15 @@ def record(
 def record_cancelled(session: Session, mine: Claim, *, role: str, tag: str, duration_s: float, now: datetime) -> None:
     """Enter a call that was cut off: it has no reply, but it cost time."""
     session.add(
-        CancelledCallRow(run_id=mine.run, stage=mine.stage, role=role, tag=tag, duration_ms=duration_s * 1000, at=now)
+        CancelledCallRow(
+            run_id=mine.run,
+            stage=mine.stage,
+            visit=mine.visit,
+            role=role,
+            tag=tag,
+            duration_ms=duration_s * 1000,
+            at=now,
+        )
     )
 
 
@@ -101,14 +109,15 @@ def spent(session: Session, run: int, *, before_visit: tuple[str, int] | None = 
     query = select(func.count(), func.coalesce(func.sum(ModelCallRow.duration_ms), 0.0)).where(
         ModelCallRow.run_id == run, ModelCallRow.role.in_(MODEL_ROLES)
     )
+    cut_off = select(func.count(), func.coalesce(func.sum(CancelledCallRow.duration_ms), 0.0)).where(
+        CancelledCallRow.run_id == run
+    )
     if before_visit is not None:
-        query = query.where(or_(ModelCallRow.stage != before_visit[0], ModelCallRow.visit != before_visit[1]))
+        stage, visit = before_visit
+        query = query.where(or_(ModelCallRow.stage != stage, ModelCallRow.visit != visit))
+        cut_off = cut_off.where(or_(CancelledCallRow.stage != stage, CancelledCallRow.visit != visit))
     calls, ms = session.execute(query).one()
-    cut, cut_ms = session.execute(
-        select(func.count(), func.coalesce(func.sum(CancelledCallRow.duration_ms), 0.0)).where(
-            CancelledCallRow.run_id == run
-        )
-    ).one()
+    cut, cut_ms = session.execute(cut_off).one()
     return Spent(calls=calls + cut, minutes=(ms + cut_ms) / 60_000)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -38,6 +40,23 @@ def items(
     rows = [row for row in session.scalars(_with_reference(skill, split, horizon)) if reference(row) is not None]
     rows.sort(key=lambda row: fraction(f"{seed}:{row.task_id}"))
     return tuple(_item(row) for row in rows[:limit])
+
+
+def kept(items_: Sequence[Item]) -> list[list[object]]:
+    """Return what has to be remembered of items so that `frozen` gives them again."""
+    return [[item.sample, item.expected] for item in items_]
+
+
+def frozen(session: Session, remembered: Sequence[Sequence[Any]]) -> tuple[Item, ...]:
+    """Return items as they were when they were kept: their right answers of then; those that were removed are left out."""
+    rows = {
+        row.id: row for row in session.scalars(select(SampleRow).where(SampleRow.id.in_([i for i, _ in remembered])))
+    }
+    return tuple(
+        Item(sample=SampleId(i), fields=fields_of(rows[i]), expected=str(expected))
+        for i, expected in remembered
+        if i in rows
+    )
 
 
 def usable(session: Session, skill: str) -> int:

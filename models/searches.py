@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import prompts
-from models.tables import EvaluationRow, OperatorTallyRow, VariantRow
+from models.tables import EvaluationRow, OperatorTallyRow, PromptVersionRow, VariantRow
 from models.work_tables import RunRow
 from pipeline.domain import Fate, MutationType, RunKind, SampleId, Split
 from pipeline.examples import rules_of
@@ -32,8 +32,7 @@ def members(session: Session, run: int) -> tuple[Member, ...]:
             ordinal=row.ordinal, slot=row.slot, generation=row.generation,
             parent=ordinals.get(row.parent_id or 0), second_parent=ordinals.get(row.second_parent_id or 0),
             mutation=row.mutation_ordinal, fitness=row.fitness_score or 0.0, correct=row.fitness_correct, n=row.fitness_n,
-            outcomes=tuple(outcomes.get((row.variant_id, Split.SEARCH), ())),
-            confirmed=tuple(outcomes.get((row.variant_id, Split.SELECT), ())), improved=row.improved,
+            outcomes=tuple(outcomes.get(row.variant_id, ())), improved=row.improved,
             fate=Fate(row.fate), fate_reason=row.fate_reason,
             draft=Draft(instruction=row.prompt_text, kind=MutationType(row.mutation_type), reasoning=row.reasoning),
         )
@@ -84,13 +83,16 @@ def add_tallies(session: Session, run: int, more: Sequence[Tally]) -> None:
 def foreign_rules(session: Session, run: RunRow) -> tuple[str, ...]:
     """Return the rules that promoted prompts of other skills have beyond those they replaced (cross-skill learning).
 
-    Only what was known when the run started, so that a resumed search sees the same.
+    Only of prompts that are in use, so none that was rolled back, and only what was known when the run started, so that
+    a resumed search sees the same.
     """
     rows = session.execute(
         select(VariantRow, RunRow)
         .join(RunRow, RunRow.id == VariantRow.run_id)
+        .join(PromptVersionRow, PromptVersionRow.variant_id == VariantRow.variant_id)
         .where(
             VariantRow.fate == Fate.WINNER,
+            PromptVersionRow.active.is_(True),
             VariantRow.skill_name != run.skill_name,
             RunRow.ended_at <= run.created_at,
         )
@@ -104,17 +106,18 @@ def foreign_rules(session: Session, run: RunRow) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))[:FOREIGN]
 
 
-def _outcomes(session: Session, run: int) -> dict[tuple[int, str], list[Outcome]]:
+def _outcomes(session: Session, run: int) -> dict[int, list[Outcome]]:
+    """Return what each variant did on samples of the search, in the order in which it was run on them."""
     rows = session.scalars(
         select(EvaluationRow)
         .join(VariantRow, VariantRow.variant_id == EvaluationRow.variant_id)
-        .where(VariantRow.run_id == run)
+        .where(VariantRow.run_id == run, EvaluationRow.split == Split.SEARCH)
         .order_by(EvaluationRow.id)
     )
-    found: dict[tuple[int, str], list[Outcome]] = {}
+    found: dict[int, list[Outcome]] = {}
     for row in rows:
         lost = tuple(word for word in row.lost.split(",") if word)
-        found.setdefault((row.variant_id, row.split), []).append(
+        found.setdefault(row.variant_id, []).append(
             Outcome(sample=SampleId(row.sample_id), value=row.value, correct=row.correct, lost=lost, output=row.output)
         )
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from pipeline.algorithms.streams import seed32, stream
 from pipeline.algorithms.text_signals import gibberish
 from pipeline.domain import MutationType
 from pipeline.drafting import MIN_WORDS, Ask, draft, request, why_refused
-from pipeline.fitness import Item
 from pipeline.flow import Failed, Flow, generate
 from pipeline.meta_prompt import Failure, Success, read_instruction, suspicions
 from pipeline.operator_choice import GRAFT, OURS, PAPER, WHOLE
@@ -23,6 +22,7 @@ from pipeline.phrasebook import THINKING_STYLES
 from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.search import MutateCase
 from pipeline.sentences import added
+from pipeline.skills import parse_template
 
 _MUTATION_WORDS = 60  # longest mutation prompt
 _LISTED = 8  # most members in the lists of EDA and lineage
@@ -87,9 +87,20 @@ def breed(case: MutateCase, mating: Mating, kind: str = "") -> Flow[Bred]:
         available(case, mating, mates), case.tallies, rng, adapt=case.rules.settings.search.adapt_operators
     )
     if kind in BY_HAND:
-        return _by_hand(case, mating, mates, MutationType(kind), rng)
+        return _fitting(case, _by_hand(case, mating, mates, MutationType(kind), rng))
     bred = yield from _by_generator(case, mating, mates, MutationType(kind), rng)
-    return bred
+    return _fitting(case, bred)
+
+
+def _fitting(case: MutateCase, bred: Bred) -> Bred:
+    """Refuse a draft that would not come back from a template file as it went in."""
+    draft = bred.draft
+    if draft.refused or draft.spent_out:
+        return bred
+    whole = case.template.with_instruction(draft.instruction)
+    if parse_template(whole.text) == whole:
+        return bred
+    return replace(bred, draft=replace(draft, refused="breaks the template"))
 
 
 def available(case: MutateCase, mating: Mating, mates: Sequence[Member]) -> tuple[str, ...]:
@@ -105,7 +116,7 @@ def available(case: MutateCase, mating: Mating, mates: Sequence[Member]) -> tupl
         MutationType.DIRECT: bool(case.failures),
         MutationType.CROSS_SKILL: bool(case.foreign),
         MutationType.CROSSOVER: race and bool(mates),
-        MutationType.CONTEXT_SHUFFLE: case.rules.settings.search.examples > 0 and bool(case.items),
+        MutationType.CONTEXT_SHUFFLE: bool(case.example_items),
     }
     return tuple(str(kind) for kind in (*PAPER, *OURS) if wanting.get(kind, True))
 
@@ -131,7 +142,7 @@ def _by_hand(
     elif kind is MutationType.CONTEXT_SHUFFLE:
         text, why = rules, "with other examples"
         whole = edits.shuffled(
-            case.template, winner.draft.instruction, case.items, case.rules.settings.search.examples, rng
+            case.template, winner.draft.instruction, case.example_items, case.rules.settings.search.examples, rng
         )
         carried = examples.split(whole)[1]
     else:
@@ -156,8 +167,9 @@ def _by_generator(
         mutation = fresh.text if fresh else mutation
     rules, kept = examples.split(winner.draft.instruction)
     success = case.successes[int(rng.integers(len(case.successes)))] if case.successes else None
-    graft = case.rules.settings.search.mode == "race" and kind is not MutationType.ZERO_ORDER
-    taking = draw_operator((GRAFT, WHOLE), case.tallies, rng, adapt=True) if graft else WHOLE
+    search = case.rules.settings.search
+    graft = search.mode == "race" and kind is not MutationType.ZERO_ORDER
+    taking = draw_operator((GRAFT, WHOLE), case.tallies, rng, adapt=search.adapt_operators) if graft else WHOLE
     ask = Ask(
         rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
         prompt=_question(case, mating, mates, kind, mutation, success, rng), kind=kind,
@@ -170,7 +182,6 @@ def _by_generator(
     return Bred(
         draft=Draft(
             instruction=whole, kind=kind, reasoning=made.reasoning, refused=made.refused, spent_out=made.spent_out,
-            grafted=made.grafted,
         ),
         mutation=fresh.ordinal if fresh else carried,
         mutation_prompt=fresh,
@@ -218,34 +229,18 @@ _REASONS: dict[str, str] = {
 
 def crossed(case: MutateCase, mating: Mating, mate: Member) -> Flow[Bred]:
     """Ask the generator for the best of two parents (promptbreeder mode)."""
-    about, rules = case.rules.skill.about, examples.rules_of(mating.winner.draft.instruction)
-    kind = MutationType.CROSSOVER
+    about, kind = case.rules.skill.about, MutationType.CROSSOVER
+    rules, kept = examples.split(mating.winner.draft.instruction)
     ask = Ask(
         rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
         prompt=operators.crossover(rules, examples.rules_of(mate.draft.instruction), about), kind=kind,
-        reasoning="the best rules of two parents", parent=rules, grafted=False, taken=mating.taken,
+        reasoning="the best rules of two parents", parent=rules, grafted=False,
+        taken=tuple(examples.rules_of(text) for text in mating.taken),
         shown=_shown((*mating.failed, *case.failures), case.successes),
     )  # fmt: skip
     made = yield from draft(ask)
+    made = replace(made, instruction=examples.join(made.instruction, kept) if made.instruction else "")
     return Bred(draft=made, mutation=_carried(mating.winner), second_parent=mate.ordinal, names=(kind,))
-
-
-def failures_of(member: Member, items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Failure, ...]:
-    """Choose failures of *member* to show: of every kind of loss some, the commonest first, at random within a kind."""
-    known = {item.sample: item for item in items}
-    wrong = [o for o in member.outcomes if not o.correct and o.sample in known]
-    groups: dict[str, list[Failure]] = {}
-    for index in rng.permutation(len(wrong)):
-        one = wrong[int(index)]
-        item = known[one.sample]
-        shown = "; ".join(f"{name}: {text[:300]}" for name, text in item.fields)
-        failure = Failure(shown=shown, output=one.output, expected=item.expected, lost=one.lost)
-        groups.setdefault(one.lost[0] if one.lost else "", []).append(failure)
-    piles = sorted(groups.values(), key=lambda pile: -len(pile))
-    chosen: list[Failure] = []
-    while len(chosen) < min(most, len(wrong)):
-        chosen += [pile.pop() for pile in piles if pile]
-    return tuple(chosen[:most])
 
 
 def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: str) -> Flow[MutationPrompt | None]:

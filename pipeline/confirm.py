@@ -29,13 +29,15 @@ class Confirmation:
 
     Attributes:
         outcomes: per ordinal, the incumbent's among them.
-        refuted: per ordinal of a finalist that did not hold up, why.
+        refuted: per ordinal of a finalist that did not hold up, or could not be run on all of them, why.
         ranked: ordinals handed on, best first.
+        starved: the budget left no room for it.
     """
 
     outcomes: dict[int, tuple[Outcome, ...]] = field(default_factory=dict)
     refuted: dict[int, str] = field(default_factory=dict)
     ranked: tuple[int, ...] = ()
+    starved: bool = False
 
 
 def confirm_items(case: MutateCase) -> tuple[Item, ...]:
@@ -60,12 +62,14 @@ def confirm(case: MutateCase, members: list[Member], meter: Meter) -> Flow[Confi
     incumbent = next((m for m in members if m.ordinal == 0), None)
     ahead = _ahead(case, members, incumbent)
     items = confirm_items(case)
-    if ahead and incumbent is not None and items and meter.calls_left >= 2 * len(items):
+    items = items[: max(0, int(meter.calls_left) // 2)]
+    if ahead and incumbent is not None and items and meter.minutes_left > 0:
         result = yield from _measure(case, incumbent, items, found)
         for member in ahead[: search.confirm_finalists] if result else ():
-            if meter.calls_left < min(search.block_samples, len(items)):
+            if meter.calls_left < len(items) or meter.minutes_left <= meter.minutes_for(len(items)):
                 break
-            yield from _challenge(case, member, incumbent, items, meter, found)
+            yield from _challenge(case, member, incumbent, items, found)
+    found.starved = bool(ahead and confirm_items(case)) and not any(m.ordinal in found.outcomes for m in ahead)
     found.ranked = _ranked(case, ahead, found)
     return found
 
@@ -76,8 +80,8 @@ def _ahead(case: MutateCase, members: list[Member], incumbent: Member | None) ->
         return []
     here = [
         m for m in members
-        if m.ordinal and m.n and m.fate in (Fate.ALIVE, Fate.REPLACED)
-        and (m.fitness > incumbent.fitness or (case.few and lead(m.values, incumbent.values) >= 0))
+        if m.ordinal and m.whole and m.fate in (Fate.ALIVE, Fate.REPLACED) and lead(m.values, incumbent.values) >= 0
+        and (m.fitness > incumbent.fitness or case.few)
     ]  # fmt: skip
     return sorted(here, key=lambda m: (-m.fitness, m.ordinal))
 
@@ -93,16 +97,14 @@ def _measure(case: MutateCase, member: Member, items: tuple[Item, ...], found: C
 
 
 def _challenge(
-    case: MutateCase, member: Member, incumbent: Member, items: tuple[Item, ...], meter: Meter, found: Confirmation
+    case: MutateCase, member: Member, incumbent: Member, items: tuple[Item, ...], found: Confirmation
 ) -> Flow[None]:
     """Run a finalist in blocks; it ends early when it falls behind the incumbent."""
     search = case.rules.settings.search
     base = _values(found.outcomes[incumbent.ordinal])
     for start in range(0, len(items), search.block_samples):
-        block = items[start : start + search.block_samples]
-        if meter.calls_left < len(block):
-            return
-        if not (yield from _measure(case, member, block, found)):
+        if not (yield from _measure(case, member, items[start : start + search.block_samples], found)):
+            found.refuted[member.ordinal] = "the budget ended in its confirmation"
             return
         if lead(_values(found.outcomes[member.ordinal]), base) <= -search.drop_at:
             break
@@ -128,15 +130,17 @@ def _doubt(case: MutateCase, member: Member, incumbent: Member, found: Confirmat
 
 
 def _ranked(case: MutateCase, ahead: list[Member], found: Confirmation) -> tuple[int, ...]:
-    """Order those that may go on: the confirmed by what all samples say, shrunk; then, if any was confirmed, the rest."""
+    """Order those that may go on: the confirmed, by what all samples say, shrunk towards their mean.
+
+    Those that were not run on fresh samples go on only where there are none, or too few labelled samples to be strict.
+    """
     search = case.rules.settings.search
     tested = [m for m in ahead if m.ordinal in found.outcomes and m.ordinal not in found.refuted]
     means = [fmean([*m.values.values(), *_values(found.outcomes[m.ordinal]).values()]) for m in tested]
     worth = dict(zip((m.ordinal for m in tested), shrunk(means, _noise(tested, found)), strict=True))
     tested.sort(key=lambda m: (-worth[m.ordinal], -m.fitness, m.ordinal))
-    untested = [m for m in ahead if m.ordinal not in found.outcomes]
-    if found.refuted and not tested:
-        untested = []  # the better ones did not hold up: the rest would not either
+    open_to_all = case.few or not confirm_items(case)
+    untested = [m for m in ahead if open_to_all and m.ordinal not in found.outcomes]
     return tuple(m.ordinal for m in (*tested, *untested))[: search.finalists_per_variant * search.variants]
 
 

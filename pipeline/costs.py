@@ -14,6 +14,8 @@ FEWEST_RACED = 20  # samples of a race, whatever the budget
 RACE_SHARE = 8  # the samples of a race cost at most this part of the budget per candidate
 RACES = 2  # candidates raced in a round at most
 RACED_ON = 1 / 3  # share of the proposals that pass the screen and are run on every sample of the race; assumed
+EXAMPLE_SHARE = 10  # at most this part of the search's samples is set aside as examples
+KEPT_PROMPTS = 3  # whose confirmation is kept out of the search's reach
 FRESH_SHARE = 16  # the fresh samples of a confirmation cost at most this part of the budget per candidate
 SPARE = 2  # calls that PromptBreeder's mode keeps free
 MIN_CALLS = 10  # calls from which their mean duration is believed; a first call may load the model
@@ -151,8 +153,13 @@ def fresh_size(search: Search) -> int:
 
 
 def kept_for_confirmation(search: Search, fresh: int) -> int:
-    """Return the calls kept for a confirmation on *fresh* samples: two prompts run on all of them, the others on half."""
-    return fresh * (2 + max(0, search.confirm_finalists - 1) // 2)
+    """Return the calls kept for a confirmation on *fresh* samples: the prompt in use and two finalists."""
+    return fresh * min(KEPT_PROMPTS, 1 + search.confirm_finalists)
+
+
+def example_size(search: Search, labelled: int) -> int:
+    """Return how many of the search's *labelled* samples are set aside as examples, on which no prompt is run."""
+    return min(4 * search.examples, labelled // EXAMPLE_SHARE)
 
 
 def plan_in_time(search: Search, labelled: Labelled, seconds: Mapping[Role, float]) -> Plan:
@@ -199,7 +206,7 @@ def _price(search: Search, labelled: Labelled) -> _Price:
 
 
 def _race(search: Search, labelled: Labelled) -> _Price:
-    full = min(race_size(search), labelled.search)
+    full = min(race_size(search), labelled.search - example_size(search, labelled.search))
     screen, fresh = min(search.screen_samples, full), min(fresh_size(search), labelled.select)
     look = min(search.screen_samples + search.block_samples, full)
     written = search.retries + 2
@@ -217,7 +224,8 @@ def _race(search: Search, labelled: Labelled) -> _Price:
 
 def _promptbreeder(search: Search, labelled: Labelled) -> _Price:
     """The first generation fills the population, whose first member is the prompt in use; later ones overwrite half."""
-    size, fresh = min(search.fitness_samples, labelled.search), min(fresh_size(search), labelled.select)
+    size = min(search.fitness_samples, labelled.search - example_size(search, labelled.search))
+    fresh = min(fresh_size(search), labelled.select)
     proposals = search.population - 1 + (search.generations - 1) * (search.population // 2)
     return _Price(
         proposals=proposals,

@@ -100,6 +100,7 @@ class MutationType(StrEnum):
     REFLECTIVE = "reflective"  # the parent's own failures, with what was lost in each
     PATTERN = "pattern"  # a rule of the task-pattern library
     EDIT = "edit"  # a sentence deleted, swapped or put back
+    UNION = "union"  # the new rules of siblings that gained, put together
     CROSS_SKILL = "cross-skill"  # a rule that won for another skill
     MANUAL = "manual"  # a person wrote it
 

@@ -59,7 +59,7 @@ def draft(ask: Ask) -> Flow[Draft]:
         refused = why_refused(ask.rules, instruction, ask.parent, ask.taken, ask.shown)
         if not refused:
             break
-    return Draft(instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused, grafted=ask.grafted)
+    return Draft(instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused)
 
 
 def request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool = False) -> Generate:
@@ -78,30 +78,32 @@ def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], sh
     """Say why the rules *text* are not worth an evaluation; empty when they are.
 
     Only sentences that are not the parent's own are searched for what must not get in: a person may have put a link into
-    the prompt in use, the generator may not.
+    the prompt in use, the generator may not. Nor is a child refused for being as long, or as repetitive, as its parent.
     """
     if len(text.split()) < MIN_WORDS:
         return "unparsable"
-    if len(text.split()) > rules.settings.search.max_instruction_words:
+    if len(text.split()) > _most_words(rules, parent):
         return "too long"
     if normalise(text) in {normalise(known) for known in taken}:
         return "copy"
     own = {normalise(sentence) for sentence in sentences(parent)}
     fresh = [sentence for sentence in sentences(text) if normalise(sentence) not in own]
-    found = next(filter(None, (gibberish(part) for part in (text, *fresh))), "")
+    parts = fresh if gibberish(parent) else [text, *fresh]
+    found = next(filter(None, map(gibberish, parts)), "")
     return found or ", ".join(suspicions(" ".join(fresh), shown))
 
 
 def _read(ask: Ask, reply: str, *, cut_off: bool) -> str:
-    most = ask.rules.settings.search.max_instruction_words
+    most = _most_words(ask.rules, ask.parent)
     text = read_instruction(reply, cut_off=cut_off, max_words=most, first_item=ask.kind in LISTS)
-    if not (ask.grafted and ask.parent and text):
-        return text
-    room = most - len(ask.parent.split())
-    kept: list[str] = []
-    for sentence in added(text, ask.parent):
-        room -= len(sentence.split())
-        if room < 0:
-            break
-        kept.append(sentence)
-    return graft(ask.parent, kept)
+    if not (ask.grafted and ask.parent and text) or len(ask.parent.split()) + MIN_WORDS > most:
+        return text  # also where nothing can be put to the parent: a rewrite is the only way to a better one
+    fresh = added(text, ask.parent)
+    while fresh and len(graft(ask.parent, fresh).split()) > most:
+        fresh.pop()
+    return graft(ask.parent, fresh)
+
+
+def _most_words(rules: Rules, parent: str) -> int:
+    """Return the length limit; a person's prompt may be longer, and its children then as long as it is."""
+    return max(rules.settings.search.max_instruction_words, len(parent.split()))

@@ -13,7 +13,7 @@ from pipeline import examples
 from pipeline.fitness import Item
 from pipeline.patterns import Pattern
 from pipeline.population import Member
-from pipeline.sentences import added, graft, sentences, spans, swapped, without
+from pipeline.sentences import added, graft, spans, swapped, without
 from pipeline.skills import PromptTemplate
 
 RESAMPLED = 0.10  # chance that all examples are drawn anew (PromptBreeder 3.2.5)
@@ -63,7 +63,7 @@ def with_pattern(rules: str, patterns: Sequence[Pattern], rng: np.random.Generat
         return "", ""
     weights = 0.7 ** np.arange(len(left))
     chosen = left[int(rng.choice(len(left), p=weights / weights.sum()))]
-    return graft(rules, sentences(chosen.sentence)), chosen.name
+    return graft(rules, added(chosen.sentence, rules)), chosen.name
 
 
 def complement(parent: Member, mates: Sequence[Member], rng: np.random.Generator) -> Member | None:
@@ -94,7 +94,7 @@ def shuffled(
     """
     rules, carried = examples.split(instruction)
     texts = [examples.example(template, items[int(i)]) for i in rng.permutation(len(items))[: 4 * (most + 1)]]
-    fresh = [text for text in texts if text and text not in carried]
+    fresh = [text for text in dict.fromkeys(texts) if text and text not in carried]
     if not fresh or most < 1:
         return instruction
     kept = list(carried[:most])

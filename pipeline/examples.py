@@ -27,7 +27,10 @@ def split(instruction: str) -> tuple[str, tuple[str, ...]]:
     match = _BLOCK.search(instruction)
     if match is None:
         return instruction.strip(), ()
-    return instruction[: match.start()].strip(), tuple(_ONE.findall(instruction[match.end() :]))
+    below = instruction[match.end() :]
+    # What a person wrote below the examples is a rule all the same.
+    rest = re.sub(r"\n{2,}", "\n", _ONE.sub("", below)).strip()
+    return f"{instruction[: match.start()].strip()}\n{rest}".strip(), tuple(_ONE.findall(below))
 
 
 def join(rules: str, examples: Sequence[str]) -> str:
@@ -45,13 +48,15 @@ def rules_of(instruction: str) -> str:
 
 def example(template: PromptTemplate, item: Item) -> str:
     """Write one sample as an example, in the form of the skill's own frame; empty when it must not stand in a prompt."""
-    if RULE in (line.strip() for line in template.frame.splitlines()) or not item.expected.strip():
+    if not item.expected.strip():
         return ""
     values = {name: clip(text, MAX_INPUT) for name, text in item.fields}
     frame = PLACEHOLDER.sub(lambda match: values.get(match.group(1), ""), template.frame)
     text = plain(f"{frame.strip()} {clip(item.expected, MAX_ANSWER)}")
-    text = "\n".join(line for line in text.splitlines() if line.strip())
-    return "" if PLACEHOLDER.search(text) or "{{" in text or suspicions(text, ()) else text
+    lines = [line for line in text.splitlines() if line.strip()]
+    text = "\n".join(lines)
+    cuts = RULE in map(str.strip, lines)  # a line that is only `---` would end the instruction in the file
+    return "" if cuts or PLACEHOLDER.search(text) or "{{" in text or suspicions(text, ()) else text
 
 
 def unseen(template: PromptTemplate, instruction: str, items: Sequence[Item]) -> tuple[Item, ...]:

@@ -35,10 +35,12 @@ class Result:
     Attributes:
         outcomes: one per item that was run, in order; a failed call is worth 0.
         spent_out: the budget ended before the last item; the result must not be compared.
+        trouble: why the skill's own scorer failed on every one of the first items; empty while it works.
     """
 
     outcomes: tuple[Outcome, ...] = ()
     spent_out: bool = False
+    trouble: str = ""
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -67,9 +69,20 @@ def task_request(rules: Rules, template: PromptTemplate, fields: tuple[tuple[str
     )
 
 
-def evaluate(rules: Rules, template: PromptTemplate, items: tuple[Item, ...], seed: int) -> Flow[Result]:
-    """Run *template* on every item. The seed of a call depends on the item alone, so two prompts meet the same chance."""
+def evaluate(
+    rules: Rules, template: PromptTemplate, items: tuple[Item, ...], seed: int, *, give_up: int = 0
+) -> Flow[Result]:
+    """Run *template* on every item. The seed of a call depends on the item alone, so two prompts meet the same chance.
+
+    Args:
+        rules: the skill's.
+        template: what is run.
+        items: on what.
+        seed: of the run.
+        give_up: stop when the scorer failed on so many first items and on no other; 0 never stops.
+    """
     outcomes: list[Outcome] = []
+    failed = 0
     for item in items:
         reply = yield from generate(task_request(rules, template, item.fields, seed32(seed, "task", item.sample)))
         if isinstance(reply, Failed) and reply.kind is FailureKind.BUDGET:
@@ -77,6 +90,9 @@ def evaluate(rules: Rules, template: PromptTemplate, items: tuple[Item, ...], se
         scored, text = Scored(value=0.0, lost=("no-answer",)), ""
         if not isinstance(reply, Failed):
             scored, text = (yield from scored_answer(rules, item, reply.text)), reply.text[:MAX_KEPT]
+        failed += bool(scored.note)
+        if give_up and failed == len(outcomes) + 1 == min(give_up, len(items)):
+            return Result(outcomes=tuple(outcomes), spent_out=True, trouble=scored.note)
         right = is_correct(rules.skill, scored)
         outcomes.append(Outcome(sample=item.sample, value=scored.value, correct=right, lost=scored.lost, output=text))
     return Result(outcomes=tuple(outcomes))
@@ -89,4 +105,6 @@ def scored_answer(rules: Rules, item: Item, output: str) -> Flow[Scored]:
     reply = yield from score_outside(
         ScoreOutside(scorer=rules.skill.scorer, output=output, expected=item.expected, fields=item.fields)
     )
-    return Scored(value=0.0, lost=("scorer-failed",)) if isinstance(reply, Failed) else reply
+    if isinstance(reply, Failed):
+        return Scored(value=0.0, lost=("scorer-failed",), note=reply.message or "no message")
+    return reply

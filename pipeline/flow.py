@@ -139,6 +139,7 @@ class Scored:
 
     value: float
     lost: tuple[str, ...] = ()
+    note: str = ""  # why the scorer failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pipeline.algorithms.invisible import is_hidden
+from pipeline.domain import SampleId
 
 MAX_REPLY = 20_000  # characters of a reply that are looked at
 MAX_EXAMPLE = 400  # characters of one failure or success shown to the generator
@@ -58,6 +59,9 @@ _SUSPECT = (
     ("placeholder", re.compile(r"\{\s*\{|\}\s*\}")),
     ("blob", re.compile(r"[A-Za-z0-9+/=]{60,}")),
 )
+_DATA = re.compile(
+    r"\s|\w[\d._-]|\d"
+)  # several words, a number, a file name: a single plain word may be a class's name
 _VERBATIM = range(6, 81)  # length of an example's text that may not stand in an instruction as it is
 _MOST_BRACKETS = 200  # places in a reply at which JSON may begin
 _WHOLE_WORDS = 8  # words from which a list's item can be a whole instruction
@@ -70,12 +74,14 @@ class Failure:
 
     Attributes:
         lost: what was lost, words of the scorer's closed set.
+        sample: its id, where a prompt was run on it afresh.
     """
 
     shown: str
     output: str
     expected: str
     lost: tuple[str, ...]
+    sample: SampleId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +187,10 @@ def suspicions(instruction: str, shown: tuple[str, ...]) -> tuple[str, ...]:
     found = [name for name, pattern in _SUSPECT if pattern.search(instruction)]
     grams = _grams(instruction)
     low = instruction.lower()
-    verbatim = any(len(text.strip()) in _VERBATIM and text.strip().lower() in low for text in shown)
+    times = Counter(text.strip().lower() for text in shown)
+    verbatim = any(
+        len(text) in _VERBATIM and n == 1 and _DATA.search(text) and text in low for text, n in times.items()
+    )
     if verbatim or any(grams & _grams(text) for text in shown):
         found.append("copied-example")
     return tuple(found)

@@ -16,8 +16,6 @@ from pipeline.population import Member
 from pipeline.search import Brood, Meter, MutateCase, MutateDecision, total
 from pipeline.unmeasured import unmeasured
 
-PERFECT = 1.0 - 1e-9
-
 
 def mutate(case: MutateCase) -> Flow[MutateDecision]:
     """Make one visit, then decide whether to go on; at the end confirm the best and hand them to the judge."""
@@ -27,14 +25,14 @@ def mutate(case: MutateCase) -> Flow[MutateDecision]:
 
 
 def _visit(case: MutateCase, meter: Meter) -> Flow[MutateDecision]:
-    if not case.items:  # nothing to measure a prompt on
+    if not case.scored_items:  # nothing to measure a prompt on
         decision = yield from unmeasured(case)
         return decision
     stop = "the budget is spent" if case.generation and _spent_out(case, meter) else ""
     brood = Brood() if stop else (yield from _made(case, meter))
     members = _members(case, brood)
-    best = max((m.fitness for m in members if m.n), default=0.0)
-    before = max((m.fitness for m in case.finished), default=-1.0)
+    best = max((m.fitness for m in members if m.whole), default=0.0)
+    before = max((m.fitness for m in case.finished if m.whole), default=-1.0)
     stale = 0 if best > before else case.stale + 1
     stop = stop or _why_stop(case, meter, stale, spent_out=brood.spent_out, members=members)
     base = MutateDecision(
@@ -42,6 +40,8 @@ def _visit(case: MutateCase, meter: Meter) -> Flow[MutateDecision]:
         mutation_prompts=tuple(brood.prompts), tally=_tally(brood.children), stale=stale, best_fitness=best, finalists=(),
         reason=stop, operators=total(brood.operators), changed=tuple(brood.changed),
     )  # fmt: skip
+    if brood.trouble:
+        return replace(base, next=Ending.FAILED, reason=f"the skill's own scorer fails: {brood.trouble}")
     if not stop:
         return base
     found = yield from confirm(case, members, meter)
@@ -76,13 +76,13 @@ def _why_stop(
     case: MutateCase, meter: Meter, stale: int, *, spent_out: bool, members: list[Member] | None = None
 ) -> str:
     search = case.rules.settings.search
-    if case.generation >= search.generations:
+    if case.generation + 1 >= search.generations:
         return f"all {search.generations} generations are done"
     if stale >= search.patience:
         return f"{stale} generations brought nothing better"
     if spent_out or _spent_out(case, meter):
         return "the budget is spent"
-    if search.mode == "race" and any(m.n and sum(m.values.values()) >= m.n * PERFECT for m in members or ()):
+    if search.mode == "race" and race.perfect(members or ()):
         return "every sample of the search is right"
     return ""
 
@@ -90,11 +90,11 @@ def _why_stop(
 def _spent_out(case: MutateCase, meter: Meter) -> bool:
     """Tell whether one more candidate no longer fits into the budget beside the confirmation."""
     search = case.rules.settings.search
-    if meter.minutes_left <= 0:
+    if meter.minutes_left <= meter.minutes_for(reserve(case)):
         return True
     if search.mode == "race":
         return not race.affordable(case, meter.calls_left)
-    return meter.calls_left < min(len(case.items), search.fitness_samples) + 2 + reserve(case)
+    return meter.calls_left < min(len(case.scored_items), search.fitness_samples) + 2 + reserve(case)
 
 
 def _ended(case: MutateCase, base: MutateDecision, found: Confirmation, why: str) -> MutateDecision:
@@ -103,6 +103,8 @@ def _ended(case: MutateCase, base: MutateDecision, found: Confirmation, why: str
     words = f"{len(found.ranked)} finalists" if found.ranked else "nothing did better than the prompt in use"
     if found.refuted and not found.ranked:
         words = "nothing that looked better held up on fresh samples"
+    if found.starved and not found.ranked:
+        words = "what looked better could not be confirmed on fresh samples"
     if case.few:
         words += f"; only {case.labelled} labelled samples, so judge and votes decide"
     refuted = tuple((ordinal, Fate.UNCONFIRMED, reason) for ordinal, reason in sorted(found.refuted.items()))

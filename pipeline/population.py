@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.domain import Fate, MutationType, SampleId
 
+PARTLY = (Fate.DROPPED, Fate.MERGED)
+"""Fates of those that were run on chosen samples only: their mean is no fitness."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -16,7 +19,6 @@ class Draft:
         reasoning: one sentence on how it came about, for people.
         refused: why it is not worth an evaluation; empty when it is.
         spent_out: the budget ended before the generator answered; there is no instruction to speak of.
-        grafted: the reply's new sentences were put to the parent's; False when the reply was taken as it came.
     """
 
     instruction: str
@@ -24,7 +26,6 @@ class Draft:
     reasoning: str
     refused: str = ""
     spent_out: bool = False
-    grafted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Member:
         mutation: ordinal of the mutation prompt it carries.
         fitness: in [0, 1]; meaningful when `n` is not 0.
         correct, n: samples answered right, samples run.
-        outcomes: on samples of the search split; `confirmed`: on fresh ones, of the select split.
+        outcomes: on samples of the search split.
         improved: fitter than its parent.
     """
 
@@ -79,10 +80,14 @@ class Member:
     correct: int = 0
     n: int = 0
     outcomes: tuple[Outcome, ...] = ()
-    confirmed: tuple[Outcome, ...] = ()
     improved: bool = False
     fate: Fate = Fate.ALIVE
     fate_reason: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether its fitness may be compared: it was run on all samples that its mode asks for."""
+        return self.n > 0 and self.fate not in PARTLY
 
     @property
     def values(self) -> dict[SampleId, float]:

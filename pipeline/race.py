@@ -27,31 +27,37 @@ from pipeline.search import Brood, Meter, MutateCase, measured
 from pipeline.sentences import added, graft
 from pipeline.tournament import first_prompts, mate, run_incumbent
 
-GAIN = 0.5  # of a sample, by which a child must do better on the first samples; ours
+GAIN = 0.25  # of a sample, by which a child must do better on the first samples; 0.5 loses 2 points on graded scores
+TINY = 1e-9  # sums of scores closer than this are equal
 SHOWN_SHARE = 2 / 3  # of the first samples are the parent's failures, the rest its successes
 
 
 @dataclass(frozen=True, slots=True)
 class _Screened:
-    """A child after its first samples: by how much it was better than its parent."""
+    """A child after its first samples.
+
+    Attributes:
+        gain: by how much it was better than its parent, in samples.
+        better: whether that, or the same with fewer words, counts as an improvement; otherwise it goes on all the same.
+    """
 
     member: Member
     parent: Member
     gain: float
+    better: bool
 
 
 def race_items(case: MutateCase) -> tuple[Item, ...]:
     """Return the samples of the race: as many as the budget carries."""
-    return case.items[: race_size(case.rules.settings.search)]
+    return case.scored_items[: race_size(case.rules.settings.search)]
 
 
 def first_round(case: MutateCase, meter: Meter) -> Flow[Brood]:
     """Run the incumbent afresh on all samples of the race, then begin."""
     brood = Brood(prompts=first_prompts(case, case.rules.settings.search.population))
-    incumbent = yield from run_incumbent(case, race_items(case))
-    if not incumbent.n:
-        return replace(brood, spent_out=True)
-    brood.put(incumbent)
+    incumbent = yield from run_incumbent(case, race_items(case), brood)
+    if not incumbent.n or perfect([incumbent]):
+        return brood
     now = replace(
         case, population=(incumbent,), finished=(incumbent,), next_ordinal=1, mutation_prompts=tuple(brood.prompts)
     )
@@ -64,6 +70,12 @@ def next_round(case: MutateCase, meter: Meter) -> Flow[Brood]:
     brood = Brood()
     yield from _round(case, brood, meter)
     return brood
+
+
+def perfect(members: Sequence[Member]) -> bool:
+    """Tell whether some member is right on all samples of the race, so that nothing is left to be gained."""
+    most = max((m.n for m in members if m.whole), default=0)
+    return any(m.whole and m.n == most and sum(m.values.values()) >= most - TINY for m in members)
 
 
 def affordable(case: MutateCase, calls_left: float) -> bool:
@@ -80,19 +92,22 @@ def _round(case: MutateCase, brood: Brood, meter: Meter) -> Flow[None]:
             brood.put(replace(member, fate=Fate.DROPPED, fate_reason="the budget ended before it was run"))
             continue
         passed = yield from _screen(case, brood, member, parent)
-        brood.count(bred.names, improved=passed is not None)
+        brood.count(bred.names, improved=passed is not None and passed.better)
         if passed is not None:
             screened.append(passed)
     screened.sort(key=lambda one: (-one.gain, one.member.ordinal))
     candidates = _with_union(case, brood, screened)
-    leader = _leader(case)
-    for candidate in candidates[:RACES]:
-        before = leader
-        leader = yield from _race(case, brood, candidate, leader, meter)
-        if leader is not before and candidate is candidates[0]:
+    leader, waiting = _leader(case), list(candidates)
+    for _ in range(min(RACES, len(candidates))):
+        before, leader = leader, (yield from _race(case, brood, waiting.pop(0), leader, meter))
+        if leader is not before:
             break  # the union holds what the others found
-    for one in screened:
-        _settle(brood, one.member.ordinal, merged=len(candidates) > len(screened))
+    union = len(candidates) > len(screened)
+    for one in waiting:
+        why = "its rules went into a sibling" if union else "a sibling was raced in its place"
+        brood.put(
+            replace(one.member, fate=Fate.MERGED if union else Fate.DROPPED, fate_reason=why, improved=one.better)
+        )
     _trim(case, brood)
 
 
@@ -102,9 +117,11 @@ def _breed_all(case: MutateCase, brood: Brood, meter: Meter) -> Flow[list[tuple[
     base = case.next_ordinal
     for number in range(search.children):
         wanted = reserve(case) + (len(drafted) + 1) * (1 + search.screen_samples) + search.block_samples
-        if meter.minutes_left <= 0 or (drafted and meter.calls_left < wanted):
+        if meter.minutes_left <= meter.minutes_for(reserve(case)) or (drafted and meter.calls_left < wanted):
             break
         parent = _parent(case, number)
+        if case.generation == 0:  # later children inherit theirs
+            parent = replace(parent, mutation=number % len(case.mutation_prompts))
         prompts = (*case.mutation_prompts, *brood.prompts[len(case.mutation_prompts) if case.generation == 0 else 0 :])
         taken = tuple(m.draft.instruction for m in (*case.finished, *brood.children, *(d[0] for d in drafted)))
         bred = yield from breed(case, mate(case, parent, base + number, prompts, taken))
@@ -160,9 +177,10 @@ def _screen(case: MutateCase, brood: Brood, member: Member, parent: Member) -> F
     gain = lead(done.values, parent.values)
     shorter = len(member.draft.instruction) < len(parent.draft.instruction)
     enough = gain >= GAIN or (gain >= 0 and (case.few or shorter))
+    better = gain >= GAIN or (shorter and gain >= 0)
     why = f"{gain:+.2f} on its first {len(outcomes)} samples"
-    brood.put(replace(done, improved=gain >= GAIN, fate=Fate.ALIVE if enough else Fate.DROPPED, fate_reason=why))
-    return _Screened(done, parent, gain) if enough else None
+    brood.put(replace(done, improved=better, fate=Fate.ALIVE if enough else Fate.DROPPED, fate_reason=why))
+    return _Screened(done, parent, gain, better) if enough else None
 
 
 def _screen_items(case: MutateCase, member: Member, parent: Member) -> tuple[Item, ...]:
@@ -171,11 +189,11 @@ def _screen_items(case: MutateCase, member: Member, parent: Member) -> tuple[Ite
     here = examples.unseen(case.template, member.draft.instruction, race_items(case))
     done = {o.sample: o for o in parent.outcomes}
     mating = mate(case, parent, member.ordinal, (), ())
-    shown = {f"{one.output}\0{one.expected}" for one in mating.failed}
+    shown = {one.sample for one in mating.failed}
     rng = stream(case.seed, "screen", case.generation, member.ordinal)
     order = [here[int(i)] for i in rng.permutation(len(here)) if here[int(i)].sample in done]
     wrong = [item for item in order if not done[item.sample].correct]
-    wrong.sort(key=lambda item: f"{done[item.sample].output}\0{item.expected}" not in shown)
+    wrong.sort(key=lambda item: item.sample not in shown)
     right = [item for item in order if done[item.sample].correct]
     most = max(1, round(search.screen_samples * SHOWN_SHARE))
     chosen = wrong[:most]
@@ -197,9 +215,9 @@ def _with_union(case: MutateCase, brood: Brood, screened: list[_Screened]) -> li
         if fresh and len(text.split()) <= most:
             rules = text
             used.append(one)
-    ordinal = case.next_ordinal + max(0, 1 + max(m.ordinal for m in brood.children) - case.next_ordinal)
+    ordinal = 1 + max(m.ordinal for m in brood.children)
     draft = Draft(
-        instruction=examples.join(rules, carried), kind=MutationType.CROSSOVER,
+        instruction=examples.join(rules, carried), kind=MutationType.UNION,
         reasoning=f"the new rules of {len(used)} siblings that gained, put together",
     )  # fmt: skip
     if len(used) < 2 or why_refused(case.rules, rules, rules, (), ()):  # noqa: PLR2004 - see above
@@ -209,7 +227,7 @@ def _with_union(case: MutateCase, brood: Brood, screened: list[_Screened]) -> li
         second_parent=used[1].member.ordinal, mutation=first.member.mutation, draft=draft,
     )  # fmt: skip
     brood.put(member)
-    return [_Screened(member, first.parent, sum(one.gain for one in used)), *screened]
+    return [_Screened(member, first.parent, sum(one.gain for one in used), better=True), *screened]
 
 
 def _leader(case: MutateCase) -> Member:
@@ -243,7 +261,10 @@ def _race(case: MutateCase, brood: Brood, candidate: _Screened, leader: Member, 
             )
             return leader
     done = measured(case.rules, member, outcomes)
-    brood.put(replace(done, improved=done.fitness > candidate.parent.fitness, fate=Fate.ALIVE, fate_reason=""))
+    fitter = done.fitness > candidate.parent.fitness
+    if member.draft.kind is MutationType.UNION:
+        brood.count([MutationType.UNION], improved=fitter)
+    brood.put(replace(done, improved=fitter, fate=Fate.ALIVE, fate_reason=""))
     return done if done.fitness > leader.fitness else leader
 
 
@@ -260,14 +281,6 @@ def _run(case: MutateCase, member: Member, items: tuple[Item, ...], brood: Brood
 
 def _dropped(case: MutateCase, member: Member, outcomes: tuple[Outcome, ...], why: str) -> Member:
     return replace(measured(case.rules, member, outcomes), fate=Fate.DROPPED, fate_reason=why)
-
-
-def _settle(brood: Brood, ordinal: int, *, merged: bool) -> None:
-    """Say what became of a child that gained but was not raced: it is no member of the pool."""
-    known = next(m for m in brood.children if m.ordinal == ordinal)
-    if known.fate is Fate.ALIVE and "first" in known.fate_reason:
-        why = "its rules went into a sibling" if merged else "a sibling was raced in its place"
-        brood.put(replace(known, fate=Fate.MERGED if merged else Fate.DROPPED, fate_reason=why))
 
 
 def _trim(case: MutateCase, brood: Brood) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pipeline.costs import example_size
 from pipeline.domain import Fate, Next
 from pipeline.fitness import Item
 from pipeline.flow import Flow, Generate, Generated, T
@@ -65,6 +66,16 @@ class MutateCase:
     foreign: tuple[str, ...] = ()
 
     @property
+    def scored_items(self) -> tuple[Item, ...]:
+        """The samples that prompts are run on: those that no prompt may carry as examples."""
+        return self.items[: len(self.items) - example_size(self.rules.settings.search, len(self.items))]
+
+    @property
+    def example_items(self) -> tuple[Item, ...]:
+        """The samples that prompts may carry as examples; none is run on them, so that all are compared on the same."""
+        return self.items[len(self.scored_items) :]
+
+    @property
     def few(self) -> bool:
         """Whether there are too few labelled samples to tell prompts apart by them."""
         return self.labelled < self.rules.settings.search.min_labelled
@@ -101,13 +112,19 @@ class MutateDecision:
 
 @dataclass(slots=True)
 class Brood:
-    """What one visit has made so far; `spent_out`: the budget ended before it was complete."""
+    """What one visit has made so far.
+
+    Attributes:
+        spent_out: the budget ended before it was complete.
+        trouble: why nothing can be measured at all.
+    """
 
     children: list[Member] = field(default_factory=list)
     prompts: list[MutationPrompt] = field(default_factory=list)
     operators: list[Tally] = field(default_factory=list)
     changed: list[tuple[int, Fate, str]] = field(default_factory=list)
     spent_out: bool = False
+    trouble: str = ""
 
     def put(self, member: Member) -> None:
         """Add a member, or put it in the place of its earlier state."""
@@ -129,6 +146,12 @@ class Meter:
 
     calls_left: float
     minutes_left: float
+    calls_made: int = 0
+    minutes_made: float = 0.0
+
+    def minutes_for(self, calls: float) -> float:
+        """Return the model time that so many calls take, at the mean of this visit's calls."""
+        return calls * self.minutes_made / self.calls_made if self.calls_made else 0.0
 
     def over(self, flow: Flow[T]) -> Flow[T]:
         """Run *flow* and count every model call on its way."""
@@ -137,8 +160,9 @@ class Meter:
             while True:
                 reply = yield request
                 if isinstance(request, Generate):
-                    self.calls_left -= 1
-                    self.minutes_left -= (reply.duration_s if isinstance(reply, Generated) else 0.0) / 60
+                    took = (reply.duration_s if isinstance(reply, Generated) else 0.0) / 60
+                    self.calls_left, self.calls_made = self.calls_left - 1, self.calls_made + 1
+                    self.minutes_left, self.minutes_made = self.minutes_left - took, self.minutes_made + took
                 request = flow.send(reply)
         except StopIteration as stop:
             value: T = stop.value

@@ -66,12 +66,19 @@ class Search:
     confirm_samples: int = _set(
         60, "fresh samples the best are confirmed on", unit="samples", source="decision study", low=0, high=1000
     )
-    confirm_finalists: int = _set(4, "finalists that are confirmed", unit="prompts", low=1, high=20)
+    confirm_finalists: int = _set(
+        12, "finalists that are confirmed at most, as far as the budget carries", unit="prompts", low=1, high=200
+    )
     min_labelled: int = _set(
         60, "with fewer labelled samples, judge, patterns and votes decide", unit="samples", source="issue", low=0
     )
     crossover_probability: float = _set(
-        0.10, "chance that a child is crossed", source="PromptBreeder 3.2", status=_PUBLISHED, low=0, high=1
+        0.10,
+        "chance that a child is crossed (promptbreeder)",
+        source="PromptBreeder 3.2",
+        status=_PUBLISHED,
+        low=0,
+        high=1,
     )
     adapt_operators: bool = _set(True, "operators that helped are drawn more often; false draws them evenly")
     examples: int = _set(2, "most examples that a prompt carries", unit="examples", source="CAPO", low=0, high=8)

@@ -9,28 +9,33 @@ ones, a gate before any evaluation, and one confirmation at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline.algorithms.streams import stream
-from pipeline.breeding import Bred, Mating, breed, crossed, failures_of
+from pipeline.breeding import Bred, Mating, breed, crossed
+from pipeline.confirm import reserve
 from pipeline.domain import Fate, MutationType
 from pipeline.examples import unseen
 from pipeline.fitness import Item, evaluate
 from pipeline.flow import Flow
+from pipeline.meta_prompt import Failure
 from pipeline.phrasebook import MUTATION_PROMPTS
 from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.search import Brood, Meter, MutateCase, measured
+
+BROKEN_SCORER = 5  # first answers on which the skill's own scorer failed: it will fail on all
 
 
 def first_population(case: MutateCase, meter: Meter) -> Flow[Brood]:
     """Evaluate the incumbent afresh, then fill the other slots from mutation prompts and thinking styles."""
     size = case.rules.settings.search.population
     brood = Brood(prompts=first_prompts(case, size))
-    first = yield from run_incumbent(case, _items(case))
+    first = yield from run_incumbent(case, _items(case), brood)
     if not first.n:
-        return replace(brood, spent_out=True)
-    brood.put(first)
+        return brood
     drafted: list[tuple[Member, Bred]] = []
     for slot in range(1, size):
         if not _room(case, meter, len(drafted)):
@@ -72,13 +77,18 @@ def first_prompts(case: MutateCase, count: int) -> list[MutationPrompt]:
     return [MutationPrompt(ordinal=i, text=text, parent=None) for i, text in enumerate(texts)]
 
 
-def run_incumbent(case: MutateCase, items: tuple[Item, ...]) -> Flow[Member]:
-    """Run the prompt in use afresh on *items*; a member without outcomes means that the budget was too small."""
+def run_incumbent(case: MutateCase, items: tuple[Item, ...], brood: Brood) -> Flow[Member]:
+    """Run the prompt in use afresh on *items*; a member without outcomes means that it could not be measured."""
     seed_draft = Draft(instruction=case.template.instruction, kind=MutationType.SEED, reasoning="the prompt in use")
     member = Member(ordinal=0, slot=0, generation=0, parent=None, second_parent=None, mutation=0, draft=seed_draft)
     here = unseen(case.template, seed_draft.instruction, items)
-    result = yield from evaluate(case.rules, case.template, here, case.seed)
-    return member if result.spent_out else measured(case.rules, member, result.outcomes)
+    result = yield from evaluate(case.rules, case.template, here, case.seed, give_up=BROKEN_SCORER)
+    brood.spent_out, brood.trouble = result.spent_out, result.trouble
+    if result.spent_out:
+        return member
+    done = measured(case.rules, member, result.outcomes)
+    brood.put(done)
+    return done
 
 
 def mate(
@@ -88,8 +98,26 @@ def mate(
     search = case.rules.settings.search
     rng = stream(case.seed, "failures", case.generation, ordinal)
     lost = Mating.counted(winner)
-    failed = failures_of(winner, case.items, search.shown_failures, rng)
+    failed = failures_of(winner, case.scored_items, search.shown_failures, rng)
     return Mating(ordinal=ordinal, winner=winner, failed=failed, lost=lost, mutation_prompts=prompts, taken=taken)
+
+
+def failures_of(member: Member, items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Failure, ...]:
+    """Choose failures of *member* to show: of every kind of loss some, the commonest first, at random within a kind."""
+    known = {item.sample: item for item in items}
+    wrong = [o for o in member.outcomes if not o.correct and o.sample in known]
+    groups: dict[str, list[Failure]] = {}
+    for index in rng.permutation(len(wrong)):
+        one = wrong[int(index)]
+        item = known[one.sample]
+        shown = "; ".join(f"{name}: {text[:300]}" for name, text in item.fields)
+        failure = Failure(shown=shown, output=one.output, expected=item.expected, lost=one.lost, sample=item.sample)
+        groups.setdefault(one.lost[0] if one.lost else "", []).append(failure)
+    piles = sorted(groups.values(), key=lambda pile: -len(pile))
+    chosen: list[Failure] = []
+    while len(chosen) < min(most, len(wrong)):
+        chosen += [pile.pop() for pile in piles if pile]
+    return tuple(chosen[:most])
 
 
 def _bred(case: MutateCase, mating: Mating) -> Flow[Bred]:
@@ -154,9 +182,11 @@ def _evaluated(
 
 
 def _items(case: MutateCase) -> tuple[Item, ...]:
-    return case.items[: case.rules.settings.search.fitness_samples]
+    return case.scored_items[: case.rules.settings.search.fitness_samples]
 
 
 def _room(case: MutateCase, meter: Meter, waiting: int) -> bool:
-    """Tell whether one more child fits into the budget beside those that wait to be run."""
-    return meter.calls_left >= (waiting + 1) * len(_items(case)) + 2 and meter.minutes_left > 0
+    """Tell whether one more child fits into the budget beside those that wait to be run, and the confirmation."""
+    kept = reserve(case)
+    wanted = (waiting + 1) * len(_items(case)) + 2 + kept
+    return meter.calls_left >= wanted and meter.minutes_left > meter.minutes_for(kept)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.breeding import Mating, available, breed
 from pipeline.domain import Ending, Fate, MutationType, Next, Stage
 from pipeline.flow import Flow
-from pipeline.population import Draft, Member
+from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.search import MutateCase, MutateDecision
 from pipeline.tournament import first_prompts
 
@@ -17,39 +17,43 @@ _WAYS = (MutationType.PATTERN, MutationType.DIRECT, MutationType.PATTERN, Mutati
 
 def unmeasured(case: MutateCase) -> Flow[MutateDecision]:
     """Breed as many finalists as the judge is to see, half of them from the pattern library, and run none."""
+    if case.generation:
+        return _decided(case, (), (), "the samples that prompts were measured on are gone")
     search = case.rules.settings.search
     wanted = search.finalists_per_variant * search.variants
     prompts = tuple(first_prompts(case, wanted))
     seed = Draft(instruction=case.template.instruction, kind=MutationType.SEED, reasoning="the prompt in use")
-    incumbent = Member(ordinal=0, slot=0, generation=0, parent=None, second_parent=None, mutation=0, draft=seed)
-    children = [incumbent]
-    lost = Counter(word for failure in case.failures for word in failure.lost)
+    children = [Member(ordinal=0, slot=0, generation=0, parent=None, second_parent=None, mutation=0, draft=seed)]
     for ordinal in range(1, min(wanted, max(0, case.calls_left)) + 1):
-        mating = Mating(
-            ordinal=ordinal, winner=replace(incumbent, mutation=ordinal - 1), failed=(), lost=lost,
-            mutation_prompts=prompts, taken=tuple(child.draft.instruction for child in children),
-        )  # fmt: skip
-        kind = _WAYS[ordinal % len(_WAYS)]
-        if kind not in available(case, mating, ()):
-            kind = MutationType.FIRST_ORDER
-        bred = yield from breed(case, mating, kind)
-        if bred.draft.spent_out:
+        child = yield from _child(case, children, ordinal, prompts)
+        if child.draft.spent_out:
             break
-        member = Member(
-            ordinal=ordinal,
-            slot=0,
-            generation=0,
-            parent=0,
-            second_parent=None,
-            mutation=bred.mutation,
-            draft=bred.draft,
-        )
-        refused = bred.draft.refused
-        children.append(replace(member, fate=Fate.REFUSED if refused else Fate.ALIVE, fate_reason=refused))
+        children.append(child)
+    why = "no sample has a known right answer, so nothing could be measured: judge, patterns and votes decide"
+    return _decided(case, tuple(children), prompts, why)
+
+
+def _child(case: MutateCase, children: list[Member], ordinal: int, prompts: tuple[MutationPrompt, ...]) -> Flow[Member]:
+    mating = Mating(
+        ordinal=ordinal, winner=replace(children[0], mutation=ordinal - 1), failed=(),
+        lost=Counter(word for failure in case.failures for word in failure.lost), mutation_prompts=prompts,
+        taken=tuple(child.draft.instruction for child in children),
+    )  # fmt: skip
+    kind = _WAYS[ordinal % len(_WAYS)]
+    bred = yield from breed(case, mating, kind if kind in available(case, mating, ()) else MutationType.FIRST_ORDER)
+    refused = bred.draft.refused
+    return Member(
+        ordinal=ordinal, slot=0, generation=0, parent=0, second_parent=None, mutation=bred.mutation, draft=bred.draft,
+        fate=Fate.REFUSED if refused else Fate.ALIVE, fate_reason=refused,
+    )  # fmt: skip
+
+
+def _decided(
+    case: MutateCase, children: tuple[Member, ...], prompts: tuple[MutationPrompt, ...], why: str
+) -> MutateDecision:
     finalists = tuple(child.ordinal for child in children[1:] if child.fate is Fate.ALIVE)
     to: Next = Stage.JUDGE if finalists else Ending.NO_IMPROVEMENT
-    why = "no sample has a known right answer, so nothing could be measured: judge, patterns and votes decide"
     return MutateDecision(
-        next=to, generation=0, children=tuple(children), mutation_prompts=prompts, tally=(), stale=0, best_fitness=0.0,
-        finalists=finalists, reason=f"{why}; {len(finalists)} finalists",
+        next=to, generation=case.generation, children=children, mutation_prompts=prompts, tally=(), stale=0,
+        best_fitness=0.0, finalists=finalists, reason=f"{why}; {len(finalists)} finalists",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 from sqlalchemy import Select, select
@@ -12,12 +13,12 @@ from models.prompts import text_sha
 from models.steps import Claim
 from models.tables import EvaluationRow, MutationPromptRow, VariantRow
 from models.work_tables import EvolutionRow, RunRow
+from pipeline.costs import example_size
 from pipeline.domain import Fate, Split
+from pipeline.fitness import Item
 from pipeline.meta_prompt import MAX_FAILURES, MAX_SUCCESSES
-from pipeline.population import Member, MutationPrompt, Outcome
+from pipeline.population import PARTLY, Member, MutationPrompt, Outcome
 from pipeline.search import MutateCase, MutateDecision
-
-PARTLY = (Fate.DROPPED, Fate.MERGED)  # run on chosen samples only: their mean is no fitness
 
 
 def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
@@ -27,7 +28,7 @@ def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
     members = searches.members(session, mine.run)
     finished = tuple(member for member in members if member.n)
     cost = journal.spent(session, mine.run, before_visit=(mine.stage, mine.visit))
-    most = search.race_samples if search.mode == "race" else search.fitness_samples
+    search_items, fresh_items = _items(session, mine, run, evolution)
     return MutateCase(
         rules=mine.rules,
         seed=mine.seed,
@@ -39,10 +40,8 @@ def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
             MutationPrompt(ordinal=row.ordinal, text=row.text, parent=row.parent_ordinal)
             for row in session.scalars(_mutation_rows(mine.run))
         ),
-        items=samples.items(session, mine.skill, Split.SEARCH, horizon=run.horizon, limit=most, seed=mine.seed),
-        confirm_items=samples.items(
-            session, mine.skill, Split.SELECT, horizon=run.horizon, limit=search.confirm_samples, seed=mine.seed
-        ),
+        items=search_items,
+        confirm_items=fresh_items,
         labelled=samples.known(session, mine.skill, horizon=run.horizon),
         failures=samples.failures(session, mine.skill, horizon=run.horizon, limit=MAX_FAILURES),
         successes=samples.successes(session, mine.skill, horizon=run.horizon, limit=MAX_SUCCESSES),
@@ -55,9 +54,30 @@ def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
     )
 
 
+def _items(
+    session: Session, mine: Claim, run: RunRow, evolution: EvolutionRow
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Return the samples of the search and of its confirmation: those of the first visit, with their right answers of then."""
+    if evolution.samples:
+        kept = json.loads(evolution.samples)
+        return samples.frozen(session, kept["search"]), samples.frozen(session, kept["select"])
+    search = mine.rules.settings.search
+    most = search.race_samples if search.mode == "race" else search.fitness_samples
+    most += example_size(search, 10 * most)
+    return (
+        samples.items(session, mine.skill, Split.SEARCH, horizon=run.horizon, limit=most, seed=mine.seed),
+        samples.items(
+            session, mine.skill, Split.SELECT, horizon=run.horizon, limit=search.confirm_samples, seed=mine.seed
+        ),
+    )
+
+
 def save_mutate(session: Session, mine: Claim, decision: MutateDecision, now: datetime) -> None:
     """Write the visit: new mutation prompts, children and what they did, tallies, and the finalists at the end."""
     evolution = session.get_one(EvolutionRow, mine.run)
+    if not evolution.samples:
+        found = _items(session, mine, session.get_one(RunRow, mine.run), evolution)
+        evolution.samples = json.dumps({"search": samples.kept(found[0]), "select": samples.kept(found[1])})
     evolution.generation, evolution.stale_generations = decision.generation, decision.stale
     evolution.best_fitness = decision.best_fitness
     for prompt in decision.mutation_prompts:
@@ -107,7 +127,7 @@ def _add_outcomes(session: Session, variant: int, split: Split, outcomes: tuple[
         session.add(
             EvaluationRow(
                 variant_id=variant, sample_id=outcome.sample, split=split, value=outcome.value, correct=outcome.correct,
-                lost=",".join(outcome.lost), output=outcome.output,
+                lost=",".join(word.replace(",", ";") for word in outcome.lost), output=outcome.output,
             )
         )  # fmt: skip
 

@@ -29,7 +29,7 @@ def dry_run(call: Call, rules: Rules, *, force: bool) -> int:
     code = exit_code(found.refusal) if found.refusal is not None else 0
     call.result("enqueue", _data(found, code), lambda: _text(found))
     if found.refusal is None:
-        call.next(f"evoctl enqueue {rules.skill.name}")
+        call.next("the same without --dry-run")
     return code
 
 
@@ -94,7 +94,9 @@ def _tests(found: Estimate) -> str:
     search, plan = found.rules.settings.search, found.plan
     if not plan.measured:
         return f"no proposal on samples ({search.mode}); the judge reads about {plan.proposals}"
-    return f"about {plan.proposals} proposals ({search.mode}), of which at most {search.variants} go to the vote"
+    most = min(search.variants, plan.proposals)
+    vote = f", of which at most {most} go to the vote" if most else ""
+    return f"about {plan.proposals} proposals ({search.mode}){vote}"
 
 
 def _calls(found: Estimate) -> str:

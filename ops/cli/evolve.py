@@ -50,12 +50,12 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float | None) ->
 @SKILL
 @click.option("--variants", type=click.IntRange(1, 10), help="New prompts to vote on.")
 @click.option("--generations", type=click.IntRange(1, 200), help="Most rounds of breeding.")
-@click.option("--population", type=click.IntRange(2, 100), help="Prompts bred side by side.")
+@click.option("--population", type=click.IntRange(2, 100), help="Prompts of a generation (promptbreeder).")
 @click.option("--budget", type=click.Choice(BUDGET_NAMES), help="Most calls and minutes, by name.")
 @click.option("--calls", "budget_calls", metavar="N", type=click.IntRange(10), help="Most model calls.")
 @click.option("--minutes", "budget_min", metavar="N", type=float, callback=_minutes, help="Most model time.")
 @click.option("--mode", type=click.Choice(MODES), help="How better prompts are looked for.")
-@click.option("--force", is_flag=True, help="Despite the cooldown, or for a poor candidate.")
+@click.option("--force", is_flag=True, help="Despite the cooldown, too few labelled samples, or for a poor candidate.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
 @click.option("--wait", is_flag=True, help="Stay until votes are wanted or the run ends.")
 @click.option("--dry-run", is_flag=True, help="Only tell what it would cost.")
@@ -176,8 +176,13 @@ def _overridden(settings: Settings, overrides: dict[str, Any]) -> Settings:
 
 
 def _plan(search: Search) -> str:
+    rounds = (
+        f"{search.generations} rounds of {search.children} proposals"
+        if search.mode == "race"
+        else f"{search.generations} generations of {search.population} prompts"
+    )
     return (
-        f"at most {search.generations} generations of {search.population} prompts, {search.budget_calls} model calls, "
+        f"at most {rounds}, {search.budget_calls} model calls, "
         f"{search.budget_min:g} min of model time; {search.variants} variants to vote on"
     )
 

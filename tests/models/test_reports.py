@@ -208,7 +208,9 @@ def test_model_calls_are_summed_by_role(memory: Memory) -> None:
         for number, one in enumerate((reply, reply, failed)):
             journal.record(session, mine, (f"{number}", 0), one, role="judge", tag="j", simulated=False, now=memory.now)
         session.add(
-            CancelledCallRow(run_id=bell.run, stage="judge", role="judge", tag="j", duration_ms=250.0, at=memory.now)
+            CancelledCallRow(
+                run_id=bell.run, stage="judge", visit=1, role="judge", tag="j", duration_ms=250.0, at=memory.now
+            )
         )
 
     with memory.maker() as session:

@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from models import prompts, searches, steps
 from models.runs import become_evolution
-from models.stages.mutate import PARTLY, load_mutate, save_mutate
-from models.tables import OperatorTallyRow, VariantRow
+from models.stages.mutate import load_mutate, save_mutate
+from models.tables import OperatorTallyRow, PromptVersionRow, VariantRow
 from models.work_tables import RunRow
 from ops.simulator.worlds.records import RecordsWorld
 from pipeline.domain import Fate, MutationType, RunKind, SkillName, Stage
 from pipeline.flow import drive
 from pipeline.mutate import mutate
-from pipeline.population import Member
+from pipeline.population import PARTLY, Member
 from pipeline.search import MutateCase, Tally, total
 from tests.searching import SKILL, Answering, after, rules_for
 
@@ -41,10 +41,10 @@ def _search(memory: Any) -> Any:
 
 
 def stored(member: Member) -> Member:
-    """The member as the tables keep it: how its reply was taken is told by the tallies, a partial mean is no fitness."""
+    """The member as the tables keep it: a partial mean is no fitness."""
     return replace(
         member,
-        draft=replace(member.draft, grafted=False, refused=""),
+        draft=replace(member.draft, refused=""),
         fitness=0.0 if member.fate in PARTLY else member.fitness,
     )
 
@@ -121,7 +121,7 @@ def test_a_whole_search_leaves_ranked_finalists_with_fresh_samples(memory: Any, 
     assert ranked[0].confirm_correct > incumbent.confirm_correct
     assert {row.fate for row in ranked} == {Fate.FINALIST}
     for member in members:
-        seen = [outcome.sample for outcome in (*member.outcomes, *member.confirmed)]
+        seen = [outcome.sample for outcome in member.outcomes]
         assert len(seen) == len(set(seen))
 
 
@@ -161,13 +161,27 @@ def test_a_rule_that_won_for_another_skill_is_known_from_the_next_run_on(memory:
             )
         )  # fmt: skip
         session.flush()
+        version = session.scalars(select(PromptVersionRow).where(PromptVersionRow.skill_name == "other")).one()
+        session.add(
+            PromptVersionRow(
+                skill_name="other", version=2, template="other.md", text="x", sha="x", created_at=memory.now, active=True,
+                variant_id=session.scalars(select(VariantRow.variant_id).where(VariantRow.run_id == won.id)).one(),
+            )
+        )  # fmt: skip
+        version.active = False
+        session.flush()
         mine = session.get_one(RunRow, search.run)
         known = searches.foreign_rules(session, mine)
         own = searches.foreign_rules(session, won)
         won.ended_at = None
         session.flush()
         open_yet = searches.foreign_rules(session, mine)
+        won.ended_at = memory.now
+        for row in session.scalars(select(PromptVersionRow).where(PromptVersionRow.skill_name == "other")):
+            row.active = row.version == 1
+        session.flush()
+        rolled_back = searches.foreign_rules(session, mine)
 
     assert known == ("Answer with one word only.",)
-    assert own == open_yet == ()
+    assert own == open_yet == rolled_back == ()
     assert mine.skill_name == SKILL

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.breeding import Bred, Mating, available, breed, failures_of
+from pipeline.breeding import Bred, Mating, available, breed
 from pipeline.domain import MutationType, SampleId
 from pipeline.fitness import Item
 from pipeline.flow import Failed, FailureKind, Generate, drive
@@ -20,6 +20,7 @@ from pipeline.phrasebook import MUTATION_PROMPTS
 from pipeline.population import Draft, Member, MutationPrompt, Outcome
 from pipeline.search import MutateCase, Tally
 from pipeline.skills import PromptTemplate
+from pipeline.tournament import failures_of
 
 GOOD = "Use only lower case letters and join the words by hyphens."
 SALAD = "visual descriptive content format structure naming file output"
@@ -28,7 +29,7 @@ FAILURES = (Failure(shown="text: a red bus in the old town", output="IMG 1", exp
 SUCCESSES = (Success(shown="text: two cats", output="two-cats"),)
 
 
-ITEMS = tuple(Item(sample=SampleId(i), fields=(("text", f"picture {i}"),), expected=f"name-{i}") for i in range(4))
+ITEMS = tuple(Item(sample=SampleId(i), fields=(("text", f"picture {i}"),), expected=f"name-{i}") for i in range(40))
 
 
 def outcomes(*values: float) -> tuple[Outcome, ...]:
@@ -196,8 +197,9 @@ def test_a_grafted_reply_keeps_the_parent_word_for_word(make: Make, say: Any) ->
     """Of a reply that forgets the parent's rule, only what is new is taken; taken whole, the rule is gone."""
     tallies = {name: (Tally(name=name, applied=500, improved=500),) for name in (GRAFT, WHOLE)}
 
-    grafted, _ = make(say(GOOD), kind=MutationType.REFLECTIVE, mode="race", tallies=tallies[GRAFT])
-    whole, _ = make(say(GOOD), kind=MutationType.REFLECTIVE, mode="race", tallies=tallies[WHOLE])
+    race: dict[str, Any] = {"kind": MutationType.REFLECTIVE, "mode": "race", "search": {"adapt_operators": True}}
+    grafted, _ = make(say(GOOD), tallies=tallies[GRAFT], **race)
+    whole, _ = make(say(GOOD), tallies=tallies[WHOLE], **race)
 
     assert grafted.draft.instruction == f"Member 0 says this. {GOOD}"
     assert whole.draft.instruction == GOOD

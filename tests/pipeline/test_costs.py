@@ -114,11 +114,11 @@ def test_without_samples_to_search_on_nothing_is_run(search: Search, others: int
 
 
 def test_a_race_by_hand() -> None:
-    """70 samples for the prompt in use, 12 + 58/3 and one call for each proposal, 3 x 40 for the confirmation."""
+    """63 samples for the prompt in use (7 of 70 are examples), 12 + 51/3 and a call per proposal, 3 x 40 to confirm."""
     found = plan(Search(), SOME)
 
-    assert (found.calls, found.proposals, found.generator) == (1000, int((1000 - 70 - 120) / (1 + 12 + 58 / 3)), 25)
-    assert found.task == 70 + round(25 * (12 + 58 / 3)) + 120
+    assert (found.calls, found.proposals, found.generator) == (1000, int((1000 - 63 - 120) / (1 + 12 + 51 / 3)), 27)
+    assert found.task == 63 + round(27 * (12 + 51 / 3)) + 120
     assert (found.judge, found.embedder) == (12, 1)
 
 
@@ -139,7 +139,7 @@ def test_few_generations_cannot_use_a_budget_up() -> None:
     """The most is then what every proposal may cost: retries, a mutation prompt, the screen, and two races a round."""
     found = plan(Search(generations=1), SOME)
 
-    assert found.calls == 70 + (4 * (2 + 2 + 12) + 2 * 70) + 5 * 40
+    assert found.calls == 63 + (4 * (2 + 2 + 12) + 2 * 63) + 13 * 40
     assert found.proposals == 4
 
 

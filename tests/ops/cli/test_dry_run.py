@@ -105,7 +105,7 @@ def test_a_dry_run_tells_what_a_run_would_cost(evoctl: Any, fill: Any) -> None:
     assert f"           generator {OWN}: 2.5 s a call (assumed, not measured yet)" in lines
     assert any(line.startswith(f"  memory   beside {THEIRS}: {OWN} unknown, ") for line in lines)
     assert "  money    $0.00: every model runs on this machine" in lines
-    assert said.err == "Next: evoctl enqueue file-naming\n"
+    assert said.err == "Next: the same without --dry-run\n"
 
 
 def test_a_dry_run_starts_nothing_and_rings_nothing(evoctl: Any, evolution: Evolution, fill: Any) -> None:
