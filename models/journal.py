@@ -7,18 +7,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Table, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from models.steps import Claim, fence
+from models.steps import Claim, progressed
 from models.work_tables import CancelledCallRow, ModelCallRow, RunRow
 from pipeline.flow import Embedded, Failed, Generated, Published, Reply, Request, Scored
 from pipeline.setting import from_data, to_data
 
 KINDS: Mapping[str, type[Reply]] = {kind.__name__: kind for kind in (Generated, Embedded, Scored, Published, Failed)}
 MODEL_ROLES = ("generator", "judge", "embedder", "task")
+
+_RECORDED = insert(cast("Table", ModelCallRow.__table__))  # built once: it runs at every model call
 
 Key = tuple[str, int]
 """(sha of the request, how many times it was made before within the visit)."""
@@ -68,16 +70,17 @@ def record(
     Raises:
         Fenced: the claim is no longer the newest.
     """
-    step = fence(session, mine)
-    step.crashes, step.updated_at = 0, now
-    session.add(
-        ModelCallRow(
-            run_id=mine.run, stage=mine.stage, visit=mine.visit, request_sha=key[0], occurrence=key[1], role=role, tag=tag,
-            outcome="failed" if isinstance(reply, Failed) else "answered",
-            reply=json.dumps([type(reply).__name__, to_data(reply)], ensure_ascii=True),
-            prompt_tokens=getattr(reply, "prompt_tokens", 0), tokens=getattr(reply, "tokens", 0),
-            duration_ms=getattr(reply, "duration_s", 0.0) * 1000, at=now,
-        )
+    # Two statements and no object: this is done once per model call.
+    progressed(session, mine, now)
+    session.execute(
+        _RECORDED,
+        {
+            "run_id": mine.run, "stage": mine.stage.value, "visit": mine.visit, "request_sha": key[0], "occurrence": key[1],
+            "role": role, "tag": tag, "outcome": "failed" if isinstance(reply, Failed) else "answered",
+            "reply": json.dumps([type(reply).__name__, to_data(reply)], ensure_ascii=True),
+            "prompt_tokens": getattr(reply, "prompt_tokens", 0), "tokens": getattr(reply, "tokens", 0),
+            "duration_ms": getattr(reply, "duration_s", 0.0) * 1000, "at": now,
+        },
     )  # fmt: skip
     if simulated:
         session.execute(update(RunRow).where(RunRow.id == mine.run, RunRow.simulated.is_(False)).values(simulated=True))

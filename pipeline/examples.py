@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pipeline.fitness import Item
 from pipeline.meta_prompt import clip, plain, suspicions
 from pipeline.skills import PLACEHOLDER, RULE, PromptTemplate
 
 HEADING = "Examples:"
-MAX_INPUT, MAX_ANSWER = 240, 160  # characters of an example's fields and answer
-_BLOCK = re.compile(r"\n*^Examples:\n(?=<<<EXAMPLE$)", re.MULTILINE)
-_ONE = re.compile(r"^<<<EXAMPLE\n(.*?)\nEXAMPLE>>>$", re.MULTILINE | re.DOTALL)
+MAX_INPUT, MAX_ANSWER = 240, 400  # characters of an example's fields, which are cut, and of its answer, which is not
+# A person may have edited the file: blanks, empty lines and a heading's marks are allowed for.
+_BLOCK = re.compile(r"\n*^(?:#{1,4}[ \t]*)?Examples:?[ \t]*\n\s*(?=<<<EXAMPLE[ \t]*$)", re.MULTILINE)
+_ONE = re.compile(r"^<<<EXAMPLE[ \t]*\n(.*?)\n[ \t]*EXAMPLE>>>[ \t]*$", re.MULTILINE | re.DOTALL)
+_OPEN = re.compile(r"^<<<EXAMPLE\b(?:(?!EXAMPLE>>>).)*\Z", re.MULTILINE | re.DOTALL)
 
 
 def split(instruction: str) -> tuple[str, tuple[str, ...]]:
@@ -25,12 +28,11 @@ def split(instruction: str) -> tuple[str, tuple[str, ...]]:
     ('Name it.', ('Text: a red bus\\nName: red-bus',))
     """
     match = _BLOCK.search(instruction)
-    if match is None:
-        return instruction.strip(), ()
-    below = instruction[match.end() :]
-    # What a person wrote below the examples is a rule all the same.
-    rest = re.sub(r"\n{2,}", "\n", _ONE.sub("", below)).strip()
-    return f"{instruction[: match.start()].strip()}\n{rest}".strip(), tuple(_ONE.findall(below))
+    head, below = (instruction[: match.start()], instruction[match.end() :]) if match else (instruction, "")
+    # What a person wrote below the examples is a rule all the same; a fence that is not closed hides data, and is none.
+    rest = re.sub(r"\n{2,}", "\n", _ONE.sub("", below))
+    rules = _OPEN.sub("", f"{head.strip()}\n{rest.strip()}" if match else head)
+    return rules.strip(), tuple(_ONE.findall(below))
 
 
 def join(rules: str, examples: Sequence[str]) -> str:
@@ -46,13 +48,18 @@ def rules_of(instruction: str) -> str:
     return split(instruction)[0]
 
 
+@lru_cache(maxsize=4096)
 def example(template: PromptTemplate, item: Item) -> str:
-    """Write one sample as an example, in the form of the skill's own frame; empty when it must not stand in a prompt."""
-    if not item.expected.strip():
+    """Write one sample as an example, in the form of the skill's own frame; empty when it must not stand in a prompt.
+
+    The answer stands as it is, with its line ends: a prompt must not teach another form.
+    """
+    answer = plain(item.expected).strip()
+    if not answer or len(answer) > MAX_ANSWER:
         return ""
     values = {name: clip(text, MAX_INPUT) for name, text in item.fields}
     frame = PLACEHOLDER.sub(lambda match: values.get(match.group(1), ""), template.frame)
-    text = plain(f"{frame.strip()} {clip(item.expected, MAX_ANSWER)}")
+    text = f"{plain(frame).strip()}{chr(10) if chr(10) in answer else ' '}{answer}"
     lines = [line for line in text.splitlines() if line.strip()]
     text = "\n".join(lines)
     cuts = RULE in map(str.strip, lines)  # a line that is only `---` would end the instruction in the file

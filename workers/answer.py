@@ -41,6 +41,7 @@ class Answering:
             self._replies = journal.load_replies(session, mine)
             self._spent = journal.spent(session, mine.run)
         self._made: Counter[str] = Counter()
+        self._marked = False  # the run is known to be simulated
         self._models: LiveModels | None = None
         self._scorers: OutsideScorers | None = None
 
@@ -92,11 +93,13 @@ class Answering:
         for attempt in range(1, WRITE_TRIES + 1):
             try:
                 with self._opened.write() as session:
-                    journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=simulated, now=now())
+                    fresh = simulated and not self._marked
+                    journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=fresh, now=now())
             except Unreachable:
                 if attempt == WRITE_TRIES:
                     raise
             else:
+                self._marked = self._marked or simulated
                 return
 
     def _effect(self, request: Publish | ScoreOutside) -> Reply:

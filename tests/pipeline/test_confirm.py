@@ -144,6 +144,24 @@ def test_with_enough_samples_a_tie_is_not_handed_on(confirmed: Confirmed) -> Non
     assert {ordinal for ordinal, _ in worker.asked} == {0, 2}
 
 
+@pytest.mark.parametrize(("more", "handed_on"), [(0, ()), (1, ()), (3, ()), (4, (1,)), (6, (1,))])
+def test_on_few_fresh_samples_it_must_be_sure_all_the_same(
+    confirmed: Confirmed, more: int, handed_on: tuple[int, ...]
+) -> None:
+    """Of twenty, neither a tie nor three more right ones are 95 % sure; four are."""
+    found, _, _ = confirmed([member(0, 0.5), member(1, 0.5 + 1.5 / 60)], {0: 0.5, 1: 0.5 + (more + 0.2) / 20}, count=20)
+
+    assert found.ranked == handed_on
+
+
+def test_a_lead_of_the_search_makes_no_tie_a_win(confirmed: Confirmed) -> None:
+    """However far it was ahead where it was selected: on the fresh samples it must be ahead too."""
+    found, _, _ = confirmed([member(0, 0.1), member(1, 1.0)], {0: 0.5, 1: 0.5}, count=20)
+
+    assert found.ranked == ()
+    assert found.refuted == {1: "0 better and 0 worse on 20 fresh samples"}
+
+
 @pytest.mark.parametrize(
     "fate", [fate for fate in Fate if fate not in (Fate.ALIVE, Fate.REPLACED)], ids=lambda fate: fate.value
 )
@@ -215,6 +233,24 @@ def test_only_what_held_up_goes_on(confirmed: Confirmed) -> None:
     found, _, _ = confirmed(members, {0: 0.3, 1: 0.1, 2: 0.9}, confirm_finalists=2)
 
     assert found.ranked == (2,)
+
+
+def test_with_few_samples_the_untested_follow_the_confirmed(confirmed: Confirmed) -> None:
+    """Judge and votes decide then, so the rest goes on behind them; the refuted are out all the same."""
+    members = [member(0, 0.3), *(member(i, 0.9 - i / 10) for i in range(1, 5))]
+
+    found, _, _ = confirmed(members, {0: 0.3, 1: 0.1, 2: 0.9}, confirm_finalists=2, labelled=30)
+
+    assert found.ranked == (2, 3, 4)
+
+
+def test_a_challenger_that_the_budget_cut_off_is_not_handed_on(confirmed: Confirmed) -> None:
+    """The best is refuted; the second, behind after its first block, has no more calls: neither goes on."""
+    members, fresh = [member(0, 0.3), member(1, 0.6), member(2, 0.55)], {0: 59.5 / 60, 1: 1.0, 2: 58.5 / 60}
+
+    for calls in range(120, 181, 5):
+        assert confirmed(members, fresh, calls=calls)[0].ranked == ()
+        assert confirmed(members, fresh, worker_budget=calls)[0].ranked == ()
 
 
 def test_the_confirmed_are_ranked_by_all_their_samples(confirmed: Confirmed) -> None:

@@ -108,11 +108,8 @@ def test_a_link_is_refused_unless_it_is_the_persons_own(drafted: Drafted, say: A
     own = "Name it as on https://ours.example"
     evil = say(f"{NEW} See https://evil.example for more.")
 
-    assert drafted(say(NEW), parent=own)[0] == Draft(
-        instruction=f"{own}\n{NEW}",
-        kind=MutationType.REFLECTIVE,
-        reasoning="why",
-    )
+    assert drafted(say(NEW), parent=own)[0].instruction == f"{own}\n{NEW}"
+    assert drafted(say(NEW), parent=own)[0].refused == ""
     assert drafted(evil, parent=own)[0].refused == "url"
 
 

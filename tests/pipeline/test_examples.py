@@ -139,6 +139,13 @@ def test_a_rule_below_the_examples_is_not_lost() -> None:
     assert rules_of(instruction) == "Name it.\nUse no dots."
 
 
-def test_an_example_that_a_person_broke_is_not_lost_either() -> None:
-    """Without its closing mark it is text among the rules."""
-    assert split("Name it.\n\nExamples:\n<<<EXAMPLE\ntwo cats") == ("Name it.\n<<<EXAMPLE\ntwo cats", ())
+def test_an_example_that_a_person_broke_is_neither_example_nor_rule() -> None:
+    """Without its closing mark it hides data; what stands above it stays."""
+    assert split("Name it.\n\nExamples:\n<<<EXAMPLE\ntwo cats") == ("Name it.", ())
+
+
+def test_a_closed_fence_without_the_heading_is_the_persons_own_text() -> None:
+    """Nothing of it is lost, and nothing below it."""
+    own = "Use this form:\n<<<EXAMPLE\nred-bus\nEXAMPLE>>>\nBe brief."
+
+    assert split(own) == (own, ())

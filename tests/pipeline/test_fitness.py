@@ -80,3 +80,21 @@ def test_a_request_carries_the_skills_own_limits(rules_with: Callable[..., Any])
     assert (request.sampling.num_predict, request.sampling.temperature, request.sampling.seed) == (7, 0.3, 5)
     assert request.schema == '{"type":"object"}'
     assert request.prompt == "Do.\n---\nA:  B: x {{a}}"
+
+
+def test_a_scorer_that_never_works_is_given_up_with_its_own_words(rules_with: Callable[..., Any], say: Any) -> None:
+    """After so many first failures nothing more is asked; one answer that could be scored keeps it going."""
+    rules = rules_with()
+    rules = replace(rules, skill=replace(rules.skill, scorer="python:mine:score"))
+    asked: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        if isinstance(request, Generate):
+            asked.append(request)
+            return say("something")
+        return Failed(kind=FailureKind.REJECTED, message="it crashed")
+
+    result = drive(evaluate(rules, TEMPLATE, ITEMS, 1, give_up=2), answer)
+
+    assert (result.spent_out, result.trouble, len(asked)) == (True, "it crashed", 2)
+    assert not drive(evaluate(rules, TEMPLATE, ITEMS, 1), answer).trouble

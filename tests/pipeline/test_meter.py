@@ -73,6 +73,7 @@ def test_the_meter_counts_the_model_calls_and_nothing_else(requests: list[Reques
     calls = sum(isinstance(request, Generate) for request in requests)
     assert meter.calls_left == 10 - calls
     assert meter.minutes_left == pytest.approx(1.0 - calls * 0.1)
+    assert meter.minutes_for(7) == pytest.approx(0.7 if calls else 0.0)
     assert said == [REPLIES[type(request)] for request in requests]
 
 

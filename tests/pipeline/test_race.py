@@ -19,6 +19,7 @@ from pipeline.domain import Ending, Fate, MutationType, Role, SampleId, SkillNam
 from pipeline.fitness import Item
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Reply, Request, Scored, ScoreOutside, drive
 from pipeline.mutate import mutate
+from pipeline.operator_choice import GRAFT, WHOLE
 from pipeline.population import Draft, Member, Outcome
 from pipeline.rules import Rules
 from pipeline.search import Meter, MutateCase, MutateDecision, Tally, total
@@ -28,7 +29,11 @@ from pipeline.skills import PromptTemplate, SkillSpec
 WORDS = ("lower", "hyphens", "brief", "noun", "exact", "colour")
 FRESH = 1000  # first number of a fresh sample
 SEED_TEXT = "Name the picture well, please."
-EXAMPLE = {MutationType.CONTEXT_SHUFFLE: 5000}
+GRAFTING = (
+    Tally(name=MutationType.FIRST_ORDER, applied=500, improved=500),
+    Tally(name=GRAFT, applied=500, improved=500),
+    Tally(name=WHOLE, applied=500),
+)
 
 
 def items_from(first: int, count: int) -> tuple[Item, ...]:
@@ -160,6 +165,11 @@ def numbers(models: Pair) -> list[int]:
     return [int(rest.split()[2]) for _, rest in models.tasks]
 
 
+def mostly_useless(number: int) -> str:
+    """Two replies of three cannot be used, so that a child costs three questions."""
+    return f"Mind the colour of each picture, way {number}." if number % 3 == 0 else "no"
+
+
 def member(ordinal: int, values: dict[int, float], text: str = "") -> Member:
     """A measured member."""
     outcomes = tuple(Outcome(sample=SampleId(i), value=v, correct=v == 1, output=f"o{i}") for i, v in values.items())
@@ -176,7 +186,7 @@ def member(ordinal: int, values: dict[int, float], text: str = "") -> Member:
 def test_whatever_the_budget_nothing_half_done_is_left(budgets: range, graded: bool) -> None:  # noqa: FBT001 - a parameter
     """For every budget: no more calls, no half-measured member in the pool, ordinals without gaps, the incumbent kept."""
     for budget in budgets:
-        visits = searched(make_case(budget, budget=budget, graded=graded), graded=graded)
+        visits = searched(make_case(budget, budget=budget, graded=graded, search={"examples": 2}), graded=graded)
 
         assert sum(models.calls for _, _, models in visits) <= budget
         for case, decision, _ in visits:
@@ -202,13 +212,13 @@ def test_a_round_keeps_its_own_budget(calls_left: int, seed: int) -> None:
         first, generation=1, population=(incumbent,), finished=(incumbent,), next_ordinal=1, calls_left=calls_left,
         mutation_prompts=prompts,
     )  # fmt: skip
-    models, meter = Pair(seed=seed), Meter(calls_left=calls_left, minutes_left=600.0)
+    models, meter = Pair(seed=seed, write=mostly_useless), Meter(calls_left=calls_left, minutes_left=600.0)
     if race.affordable(case, calls_left):
         drive(meter.over(race.next_round(case, meter)), models)
 
         assert meter.calls_left == calls_left - models.calls
         assert meter.calls_left >= reserve(case)
-    again = Pair(seed=seed)
+    again = Pair(seed=seed, write=mostly_useless)
     drive(mutate(case), again)
 
     assert again.calls <= calls_left
@@ -231,10 +241,15 @@ def test_fresh_samples_are_run_at_the_end_only(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_child_is_run_on_a_sample_that_it_carries(seed: int) -> None:
-    """With examples drawn most of the time, what stands in a prompt with its answer is never asked of it."""
+    """With examples drawn most of the time: those are set aside, and what says the same as one is left out for its prompt."""
     tallies = (Tally(name=MutationType.CONTEXT_SHUFFLE, applied=40, improved=30),)
-    visits = searched(make_case(seed, count=30, budget=600, tallies=tallies, search={"examples": 2}))
+    scored = items_from(0, 27)
+    twins = tuple(replace(item, sample=SampleId(500 + i)) for i, item in enumerate(scored[:3]))  # become the examples
+    case = make_case(seed, budget=600, items=(*scored, *twins), tallies=tallies, search={"examples": 2})
 
+    visits = searched(case)
+
+    assert case.example_items == twins
     carried = [(text, rest) for _, _, models in visits for text, rest in models.tasks if "<<<EXAMPLE" in text]
     assert carried
     assert not [rest for text, rest in carried if f"{rest} name" in text]
@@ -338,21 +353,19 @@ def test_a_better_rule_wins_and_a_worse_one_is_dropped_early() -> None:
 
 
 def test_siblings_that_gain_are_put_together_without_a_model() -> None:
-    """The first round's best candidate holds the rules of several children, and says so; those are merged."""
-    for seed in range(5):
-        _, decision, _models = searched(make_case(seed, budget=900))[0]
-        union = [m for m in decision.children if m.draft.kind is MutationType.UNION]
-        if not union:
-            continue
-        (whole,) = union
-        merged = [m for m in decision.children if m.fate is Fate.MERGED]
+    """The union of two rules that help begins with one child and holds the other's; it was raced, and both are merged."""
+    rules = ("Write each name with the colour in mind.", "Put the noun of the picture into the middle of it.")
+    case = make_case(1, count=60, budget=2000, search={"children": 2}, tallies=GRAFTING)
 
-        assert merged
-        assert whole.second_parent in {m.ordinal for m in decision.children}
-        assert whole.draft.instruction.startswith(SEED_TEXT[:4])
-        assert len(whole.draft.instruction.split()) <= 220
-        return
-    raise AssertionError("no seed gave a union")
+    _, decision, _ = searched(case, write=lambda n: rules[n % 2], luck=0.0)[0]
+
+    (union,) = (m for m in decision.children if m.draft.kind is MutationType.UNION)
+    siblings = [m for m in decision.children if m.ordinal and m is not union]
+    assert union.draft.instruction.startswith(SEED_TEXT)
+    assert all(rule in union.draft.instruction for rule in rules)
+    assert union.second_parent in {m.ordinal for m in siblings}
+    assert [m.fate for m in siblings] == [Fate.MERGED] * 2
+    assert (union.n, union.fate) == (len(race.race_items(case)), Fate.ALIVE)
 
 
 @pytest.mark.parametrize(
