@@ -87,12 +87,12 @@ def breed(case: MutateCase, mating: Mating, kind: str = "") -> Flow[Bred]:
         available(case, mating, mates), case.tallies, rng, adapt=case.rules.settings.search.adapt_operators
     )
     if kind in BY_HAND:
-        return _fitting(case, _by_hand(case, mating, mates, MutationType(kind), rng))
+        return fitting(case, _by_hand(case, mating, mates, MutationType(kind), rng))
     bred = yield from _by_generator(case, mating, mates, MutationType(kind), rng)
-    return _fitting(case, bred)
+    return fitting(case, bred)
 
 
-def _fitting(case: MutateCase, bred: Bred) -> Bred:
+def fitting(case: MutateCase, bred: Bred) -> Bred:
     """Refuse a draft that would not come back from a template file as it went in."""
     draft = bred.draft
     if draft.refused or draft.spent_out:

@@ -66,7 +66,7 @@ def draw(names: Sequence[str], tallies: Sequence[Tally], rng: np.random.Generato
     Args:
         names: at least one.
         tallies: applied and improved counts; a missing name has none.
-        rng: two draws per name are taken.
+        rng: one draw per name is taken.
         adapt: False draws evenly.
     """
     if not adapt:

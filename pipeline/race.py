@@ -10,7 +10,7 @@ loses half of the gain (peer study).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipeline import examples
 from pipeline.algorithms.paired import lead, potential
@@ -19,32 +19,16 @@ from pipeline.breeding import Bred, breed
 from pipeline.confirm import reserve
 from pipeline.costs import RACES, race_size
 from pipeline.domain import Fate, MutationType
-from pipeline.drafting import why_refused
 from pipeline.fitness import Item, evaluate
 from pipeline.flow import Flow
-from pipeline.population import Draft, Member, Outcome
+from pipeline.population import Member, Outcome
 from pipeline.search import Brood, Meter, MutateCase, measured
-from pipeline.sentences import added, graft
 from pipeline.tournament import first_prompts, mate, run_incumbent
+from pipeline.union import Screened, united
 
 GAIN = 0.25  # of a sample, by which a child must do better on the first samples; 0.5 loses 2 points on graded scores
 TINY = 1e-9  # sums of scores closer than this are equal
 SHOWN_SHARE = 2 / 3  # of the first samples are the parent's failures, the rest its successes
-
-
-@dataclass(frozen=True, slots=True)
-class _Screened:
-    """A child after its first samples.
-
-    Attributes:
-        gain: by how much it was better than its parent, in samples.
-        better: whether that, or the same with fewer words, counts as an improvement; otherwise it goes on all the same.
-    """
-
-    member: Member
-    parent: Member
-    gain: float
-    better: bool
 
 
 def race_items(case: MutateCase) -> tuple[Item, ...]:
@@ -86,7 +70,7 @@ def affordable(case: MutateCase, calls_left: float) -> bool:
 
 def _round(case: MutateCase, brood: Brood, meter: Meter) -> Flow[None]:
     drafted = yield from _breed_all(case, brood, meter)
-    screened: list[_Screened] = []
+    screened: list[Screened] = []
     for member, parent, bred in sorted(drafted, key=lambda one: one[0].draft.instruction):  # common prefixes together
         if meter.calls_left < reserve(case) + case.rules.settings.search.screen_samples:
             brood.put(replace(member, fate=Fate.DROPPED, fate_reason="the budget ended before it was run"))
@@ -96,18 +80,21 @@ def _round(case: MutateCase, brood: Brood, meter: Meter) -> Flow[None]:
         if passed is not None:
             screened.append(passed)
     screened.sort(key=lambda one: (-one.gain, one.member.ordinal))
-    candidates = _with_union(case, brood, screened)
-    leader, waiting = _leader(case), list(candidates)
-    for _ in range(min(RACES, len(candidates))):
-        before, leader = leader, (yield from _race(case, brood, waiting.pop(0), leader, meter))
+    union = united(case, brood, screened)
+    waiting = [union.candidate, *screened] if union else list(screened)
+    leader = _leader(case)
+    for _ in range(min(RACES, len(waiting))):
+        one = waiting.pop(0)
+        before, leader = leader, (yield from _race(case, brood, one, leader, meter))
+        if union is not None and one is union.candidate:
+            brood.count([MutationType.UNION], improved=leader is not before)
         if leader is not before:
             break  # the union holds what the others found
-    union = len(candidates) > len(screened)
     for one in waiting:
-        why = "its rules went into a sibling" if union else "a sibling was raced in its place"
-        brood.put(
-            replace(one.member, fate=Fate.MERGED if union else Fate.DROPPED, fate_reason=why, improved=one.better)
-        )
+        merged = union is not None and one.member.ordinal in union.used
+        why = "its rules went into a sibling" if merged else "a sibling was raced in its place"
+        fate = Fate.MERGED if merged else Fate.DROPPED
+        brood.put(replace(one.member, fate=fate, fate_reason=why, improved=one.better))
     _trim(case, brood)
 
 
@@ -167,7 +154,7 @@ def _led(pool: Sequence[Member]) -> dict[int, float]:
     return led
 
 
-def _screen(case: MutateCase, brood: Brood, member: Member, parent: Member) -> Flow[_Screened | None]:
+def _screen(case: MutateCase, brood: Brood, member: Member, parent: Member) -> Flow[Screened | None]:
     """Run a child on failures and successes of its parent; None when it is not better there."""
     items = _screen_items(case, member, parent)
     outcomes = yield from _run(case, member, items, brood)
@@ -180,7 +167,7 @@ def _screen(case: MutateCase, brood: Brood, member: Member, parent: Member) -> F
     better = gain >= GAIN or (shorter and gain >= 0)
     why = f"{gain:+.2f} on its first {len(outcomes)} samples"
     brood.put(replace(done, improved=better, fate=Fate.ALIVE if enough else Fate.DROPPED, fate_reason=why))
-    return _Screened(done, parent, gain, better) if enough else None
+    return Screened(done, parent, gain, better) if enough else None
 
 
 def _screen_items(case: MutateCase, member: Member, parent: Member) -> tuple[Item, ...]:
@@ -200,41 +187,11 @@ def _screen_items(case: MutateCase, member: Member, parent: Member) -> tuple[Ite
     return tuple(chosen + right[: max(1, search.screen_samples - most)])
 
 
-def _with_union(case: MutateCase, brood: Brood, screened: list[_Screened]) -> list[_Screened]:
-    """Put a candidate with the new rules of all that gained, from the parent that most of them share, before the others."""
-    if len(screened) < 2:  # noqa: PLR2004 - one has nothing to be put together with
-        return screened
-    first = screened[0]
-    siblings = [one for one in screened if one.parent.ordinal == first.parent.ordinal]
-    rules, carried = examples.split(first.member.draft.instruction)
-    parent_rules = examples.rules_of(first.parent.draft.instruction)
-    most, used = case.rules.settings.search.max_instruction_words, [first]
-    for one in siblings[1:]:
-        fresh = added(examples.rules_of(one.member.draft.instruction), f"{parent_rules}\n{rules}")
-        text = graft(rules, fresh)
-        if fresh and len(text.split()) <= most:
-            rules = text
-            used.append(one)
-    ordinal = 1 + max(m.ordinal for m in brood.children)
-    draft = Draft(
-        instruction=examples.join(rules, carried), kind=MutationType.UNION,
-        reasoning=f"the new rules of {len(used)} siblings that gained, put together",
-    )  # fmt: skip
-    if len(used) < 2 or why_refused(case.rules, rules, rules, (), ()):  # noqa: PLR2004 - see above
-        return screened
-    member = Member(
-        ordinal=ordinal, slot=0, generation=case.generation, parent=first.parent.ordinal,
-        second_parent=used[1].member.ordinal, mutation=first.member.mutation, draft=draft,
-    )  # fmt: skip
-    brood.put(member)
-    return [_Screened(member, first.parent, sum(one.gain for one in used), better=True), *screened]
-
-
 def _leader(case: MutateCase) -> Member:
     return max(case.population, key=lambda m: (m.fitness, m.ordinal))
 
 
-def _race(case: MutateCase, brood: Brood, candidate: _Screened, leader: Member, meter: Meter) -> Flow[Member]:
+def _race(case: MutateCase, brood: Brood, candidate: Screened, leader: Member, meter: Meter) -> Flow[Member]:
     """Run a candidate block by block against the leader, whose failures come first; return who leads then."""
     search, rival = case.rules.settings.search, leader.values
     member = candidate.member
@@ -262,8 +219,6 @@ def _race(case: MutateCase, brood: Brood, candidate: _Screened, leader: Member, 
             return leader
     done = measured(case.rules, member, outcomes)
     fitter = done.fitness > candidate.parent.fitness
-    if member.draft.kind is MutationType.UNION:
-        brood.count([MutationType.UNION], improved=fitter)
     brood.put(replace(done, improved=fitter, fate=Fate.ALIVE, fate_reason=""))
     return done if done.fitness > leader.fitness else leader
 

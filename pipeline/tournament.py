@@ -168,6 +168,7 @@ def _evaluated(
             return
         if member.draft.refused:
             brood.put(replace(member, fate=Fate.REFUSED, fate_reason=member.draft.refused))
+            brood.count(bred.names, improved=False)
             continue
         template = case.template.with_instruction(member.draft.instruction)
         here = unseen(case.template, member.draft.instruction, _items(case))

@@ -23,6 +23,7 @@ from pipeline.operator_choice import GRAFT, WHOLE
 from pipeline.population import Draft, Member, Outcome
 from pipeline.rules import Rules
 from pipeline.search import Meter, MutateCase, MutateDecision, Tally, total
+from pipeline.sentences import added
 from pipeline.settings import Settings
 from pipeline.skills import PromptTemplate, SkillSpec
 
@@ -201,17 +202,21 @@ def test_whatever_the_budget_nothing_half_done_is_left(budgets: range, graded: b
             assert (decision.next is Stage.JUDGE) == bool(decision.finalists)
 
 
+def second_visit(seed: int, calls_left: int) -> MutateCase:
+    """A visit after the first, with the incumbent alone in the pool."""
+    first = make_case(seed, budget=400)
+    incumbent = member(0, {i: float(i % 3 == 0) for i in range(36)}, SEED_TEXT)
+    return replace(
+        first, generation=1, population=(incumbent,), finished=(incumbent,), next_ordinal=1, calls_left=calls_left,
+        mutation_prompts=tuple(race.first_prompts(first, 8)),
+    )  # fmt: skip
+
+
 @given(st.integers(0, 400), st.integers(0, 50))
 @settings(deadline=None)
 def test_a_round_keeps_its_own_budget(calls_left: int, seed: int) -> None:
     """With models that would answer for ever a later visit still spends no more than it may, and none of the reserve."""
-    incumbent = member(0, {i: float(i % 3 == 0) for i in range(36)}, SEED_TEXT)
-    first = make_case(seed, budget=400)
-    prompts = tuple(race.first_prompts(first, 8))
-    case = replace(
-        first, generation=1, population=(incumbent,), finished=(incumbent,), next_ordinal=1, calls_left=calls_left,
-        mutation_prompts=prompts,
-    )  # fmt: skip
+    case = second_visit(seed, calls_left)
     models, meter = Pair(seed=seed, write=mostly_useless), Meter(calls_left=calls_left, minutes_left=600.0)
     if race.affordable(case, calls_left):
         drive(meter.over(race.next_round(case, meter)), models)
@@ -222,6 +227,33 @@ def test_a_round_keeps_its_own_budget(calls_left: int, seed: int) -> None:
     drive(mutate(case), again)
 
     assert again.calls <= calls_left
+
+
+@pytest.mark.parametrize("useless", range(0, 13, 3))
+def test_questions_asked_again_do_not_eat_the_reserve(useless: int) -> None:
+    """A generator that writes nothing of use at first, and just enough calls for one child: the confirmation stays paid."""
+    for seed in range(4):
+        kept = reserve(second_visit(seed, 0))
+        for spare in range(23, 45, 3):
+            case, meter = second_visit(seed, kept + spare), Meter(calls_left=kept + spare, minutes_left=600.0)
+            models = Pair(seed=seed, write=lambda n: "no" if n <= useless else f"Mind the colour, way {n}.")
+            drive(meter.over(race.next_round(case, meter)), models)
+
+            assert meter.calls_left >= kept
+
+
+def test_few_right_answers_on_chosen_samples_are_no_fitness() -> None:
+    """A child that was right on its first samples and went into a sibling is neither the best so far nor the end."""
+    partly = replace(member(1, dict.fromkeys(range(8), 1.0)), fate=Fate.MERGED)
+    case = second_visit(1, 400)
+    here = replace(case, finished=(*case.finished, partly), next_ordinal=2)
+
+    decision = drive(mutate(here), Pair(write=lambda _: "no", works=lambda *_: 0.2))
+
+    whole = [m.fitness for m in (*case.finished, *decision.children) if m.whole]
+    assert decision.best_fitness == max(whole) < partly.fitness
+    assert decision.next is Stage.MUTATE
+    assert not race.perfect([*case.finished, partly])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -366,6 +398,20 @@ def test_siblings_that_gain_are_put_together_without_a_model() -> None:
     assert union.second_parent in {m.ordinal for m in siblings}
     assert [m.fate for m in siblings] == [Fate.MERGED] * 2
     assert (union.n, union.fate) == (len(race.race_items(case)), Fate.ALIVE)
+
+
+def test_only_children_whose_rules_went_into_the_union_are_merged() -> None:
+    """The others say that a sibling was raced in their place."""
+    merged = 0
+    for seed in range(6):
+        for _, decision, _models in searched(make_case(seed, count=60, budget=1500)):
+            union = [m for m in decision.children if m.draft.kind is MutationType.UNION]
+            for one in decision.children:
+                if one.fate is Fate.MERGED:
+                    merged += 1
+                    assert added(one.draft.instruction, union[0].draft.instruction) == []
+
+    assert merged
 
 
 @pytest.mark.parametrize(
