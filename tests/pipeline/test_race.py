@@ -404,12 +404,14 @@ def test_only_children_whose_rules_went_into_the_union_are_merged() -> None:
     """The others say that a sibling was raced in their place."""
     merged = 0
     for seed in range(6):
-        for _, decision, _models in searched(make_case(seed, count=60, budget=1500)):
+        for case, decision, _models in searched(make_case(seed, count=60, budget=1500)):
+            texts = {m.ordinal: m.draft.instruction for m in (*case.finished, *decision.children)}
             union = [m for m in decision.children if m.draft.kind is MutationType.UNION]
             for one in decision.children:
                 if one.fate is Fate.MERGED:
                     merged += 1
-                    assert added(one.draft.instruction, union[0].draft.instruction) == []
+                    known = f"{texts[one.parent or 0]}\n{union[0].draft.instruction}"
+                    assert added(one.draft.instruction, known) == []
 
     assert merged
 
