@@ -14,6 +14,8 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -133,10 +135,14 @@ class VariantRow(Base):
     fitness_score: Mapped[float | None] = mapped_column(Float)
     fitness_correct: Mapped[int] = mapped_column(default=0)
     fitness_n: Mapped[int] = mapped_column(default=0)
-    confirm_correct: Mapped[int] = mapped_column(default=0)  # on samples that nothing was bred or selected on
-    confirm_n: Mapped[int] = mapped_column(default=0)
+    confirm_correct: Mapped[int] = mapped_column(
+        default=0, server_default=text("0")
+    )  # on samples that nothing was bred or selected on
+    confirm_n: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     finalist_rank: Mapped[int | None]  # place among the finalists, 1 is best
-    improved: Mapped[bool] = mapped_column(default=False)  # better than its parent on the samples both were run on
+    improved: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # better than its parent on the samples both were run on
     fate: Mapped[str] = mapped_column(WORD)
     fate_reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -257,7 +263,7 @@ class PromotionRow(Base):
     accuracy_before: Mapped[float | None] = mapped_column(Float)
     accuracy_after: Mapped[float | None] = mapped_column(Float)
     reason: Mapped[str] = mapped_column(Text, default="")
-    config_before: Mapped[str] = mapped_column(SHA, default="")  # of the file; its text is the host's own
+    config_before: Mapped[str] = mapped_column(Text, default="")  # sha of the file; its text is the host's own
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

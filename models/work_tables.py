@@ -57,7 +57,9 @@ class EvolutionRow(Base):
     generation: Mapped[int] = mapped_column(default=0)
     stale_generations: Mapped[int] = mapped_column(default=0)  # since the best member last improved
     best_fitness: Mapped[float | None] = mapped_column(Float)
-    samples: Mapped[str] = mapped_column(Text, default="")  # JSON: ids and right answers that the search goes by
+    samples: Mapped[str] = mapped_column(
+        Text, default="", server_default=text("''")
+    )  # JSON: ids and right answers that the search goes by
     voting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     report: Mapped[str] = mapped_column(Text, default="")  # JSON: accuracies on samples nothing was selected on
 
@@ -118,7 +120,7 @@ class CancelledCallRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
     stage: Mapped[str] = mapped_column(WORD)
-    visit: Mapped[int]
+    visit: Mapped[int] = mapped_column(server_default=text("0"))
     role: Mapped[str] = mapped_column(WORD)
     tag: Mapped[str] = mapped_column(String(200), default="")
     duration_ms: Mapped[float] = mapped_column(Float)

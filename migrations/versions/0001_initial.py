@@ -84,7 +84,6 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("stage", sa.String(length=40), nullable=False),
-        sa.Column("visit", sa.Integer(), nullable=False),
         sa.Column("role", sa.String(length=40), nullable=False),
         sa.Column("tag", sa.String(length=200), nullable=False),
         sa.Column("duration_ms", sa.Float(), nullable=False),
@@ -103,7 +102,6 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("stale_generations", sa.Integer(), nullable=False),
         sa.Column("best_fitness", sa.Float(), nullable=True),
-        sa.Column("samples", sa.Text(), nullable=False),
         sa.Column("voting_since", UtcDateTime(), nullable=True),
         sa.Column("report", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_evolutions_run_id_runs")),
@@ -153,15 +151,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "ordinal", name=op.f("uq_mutation_prompts_run_id_ordinal")),
     )
     op.create_table(
-        "operator_tallies",
-        sa.Column("run_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("name", sa.String(length=40), nullable=False),
-        sa.Column("applied", sa.Integer(), nullable=False),
-        sa.Column("improved", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_operator_tallies_run_id_runs")),
-        sa.PrimaryKeyConstraint("run_id", "name", name=op.f("pk_operator_tallies")),
-    )
-    op.create_table(
         "promotions",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("skill_name", sa.String(length=64), nullable=False),
@@ -176,7 +165,7 @@ def upgrade() -> None:
         sa.Column("accuracy_before", sa.Float(), nullable=True),
         sa.Column("accuracy_after", sa.Float(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("config_before", sa.String(length=64), nullable=False),
+        sa.Column("config_before", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("applied_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_promotions_run_id_runs")),
@@ -203,10 +192,6 @@ def upgrade() -> None:
         sa.Column("fitness_score", sa.Float(), nullable=True),
         sa.Column("fitness_correct", sa.Integer(), nullable=False),
         sa.Column("fitness_n", sa.Integer(), nullable=False),
-        sa.Column("confirm_correct", sa.Integer(), nullable=False),
-        sa.Column("confirm_n", sa.Integer(), nullable=False),
-        sa.Column("finalist_rank", sa.Integer(), nullable=True),
-        sa.Column("improved", sa.Boolean(), nullable=False),
         sa.Column("fate", sa.String(length=40), nullable=False),
         sa.Column("fate_reason", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
@@ -271,22 +256,6 @@ def upgrade() -> None:
             ["variant_id"], ["prompt_variants.variant_id"], name=op.f("fk_assignments_variant_id_prompt_variants")
         ),
         sa.PrimaryKeyConstraint("skill_name", "task_id", name=op.f("pk_assignments")),
-    )
-    op.create_table(
-        "evaluations",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("variant_id", sa.Integer(), nullable=False),
-        sa.Column("sample_id", sa.Integer(), nullable=False),
-        sa.Column("split", sa.String(length=40), nullable=False),
-        sa.Column("value", sa.Float(), nullable=False),
-        sa.Column("correct", sa.Boolean(), nullable=False),
-        sa.Column("lost", sa.Text(), nullable=False),
-        sa.Column("output", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["variant_id"], ["prompt_variants.variant_id"], name=op.f("fk_evaluations_variant_id_prompt_variants")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluations")),
-        sa.UniqueConstraint("variant_id", "sample_id", name=op.f("uq_evaluations_variant_id_sample_id")),
     )
     op.create_table(
         "gate_events",
@@ -424,7 +393,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_gate_events_run_id_gate_events_at"))
 
     op.drop_table("gate_events")
-    op.drop_table("evaluations")
     op.drop_table("assignments")
     with op.batch_alter_table("steps", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_steps_state_steps_due_at"))
@@ -435,7 +403,6 @@ def downgrade() -> None:
 
     op.drop_table("prompt_variants")
     op.drop_table("promotions")
-    op.drop_table("operator_tallies")
     op.drop_table("mutation_prompts")
     with op.batch_alter_table("model_calls", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_model_calls_run_id_model_calls_role"))

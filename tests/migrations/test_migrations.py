@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 
 from migrations import run
 from models.base import SCHEMA, Base, make_engine
@@ -73,3 +74,28 @@ def test_every_constraint_has_its_conventional_name(engine: Engine) -> None:
 def test_the_tables_name_the_newest_revision() -> None:
     """`models.base.SCHEMA`, which every process compares with its database, is the newest migration."""
     assert run.head() == SCHEMA
+
+
+def test_a_search_under_way_goes_on_as_it_began(engine: Engine) -> None:
+    """A database of the first revision keeps its rows, and its open searches the loop that they began with."""
+    run.upgrade(engine, "0001")
+    kept = {"settings": {"search": {"population": 8}}, "skill": {"name": "x"}}
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO skills (name, created_at, check_reason) VALUES ('x', '2026-11-20', '')"))
+        for ended in (None, "2026-11-20"):
+            connection.execute(
+                text(
+                    "INSERT INTO runs (skill_name, kind, trigger, forced, reason, seed, rules, version, horizon, simulated,"
+                    " created_at, ended_at, ending, ending_reason) VALUES ('x', 'evolution', 'person', :no, '', 1, :rules, 1,"
+                    " 0, :no, '2026-11-20', :ended, '', '')"
+                ),
+                {"no": False, "rules": json.dumps(kept), "ended": ended},
+            )
+
+    run.upgrade(engine)
+
+    with engine.connect() as connection:
+        rules = [json.loads(row) for row in connection.execute(text("SELECT rules FROM runs ORDER BY id")).scalars()]
+    assert rules[0]["settings"]["search"] == {"population": 8, "mode": "promptbreeder"}
+    assert rules[1] == kept
+    assert run.differences(engine) == []
