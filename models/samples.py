@@ -14,10 +14,8 @@ from models.tables import BallotRow, SampleRow
 from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource, SampleId, Split
 from pipeline.fitness import Item
-from pipeline.meta_prompt import Failure, Success
+from pipeline.meta_prompt import Failure, Success, shown_input
 from pipeline.rules import Rules
-
-_SHOWN_FIELD = 300  # characters of one input field shown to the generator
 
 
 def reference(row: SampleRow) -> str | None:
@@ -85,7 +83,7 @@ def failures(session: Session, skill: str, *, horizon: int, limit: int) -> tuple
     )
     return tuple(
         Failure(
-            shown=_shown(row),
+            shown=shown_input(fields_of(row)),
             output=row.output or "",
             expected=row.expected or "",
             lost=tuple(word for word in row.lost.split(",") if word),
@@ -98,7 +96,7 @@ def successes(session: Session, skill: str, *, horizon: int, limit: int) -> tupl
     """Return accepted samples of the search split, spread over the history rather than only the newest."""
     rows = list(session.scalars(_judged(skill, Label.OK).where(SampleRow.id <= horizon).order_by(SampleRow.id)))
     step = max(1, len(rows) // limit) if limit else 1
-    return tuple(Success(shown=_shown(row), output=row.output or "") for row in rows[::step][:limit])
+    return tuple(Success(shown=shown_input(fields_of(row)), output=row.output or "") for row in rows[::step][:limit])
 
 
 def judged(
@@ -150,10 +148,6 @@ def horizon(session: Session, skill: str) -> int:
 
 def _item(row: SampleRow) -> Item:
     return Item(sample=SampleId(row.id), fields=fields_of(row), expected=reference(row) or "")
-
-
-def _shown(row: SampleRow) -> str:
-    return "; ".join(f"{name}: {text[:_SHOWN_FIELD]}" for name, text in fields_of(row))
 
 
 def _with_reference(skill: str, split: Split, horizon_id: int | None) -> Select[SampleRow]:

@@ -170,19 +170,18 @@ def _by_generator(
     search = case.rules.settings.search
     graft = search.mode == "race" and kind is not MutationType.ZERO_ORDER
     taking = draw_operator((GRAFT, WHOLE), case.tallies, rng, adapt=search.adapt_operators) if graft else WHOLE
+    if case.generation == 0 and kind not in _REASONS:  # initialisation: a style of its own
+        style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
     ask = Ask(
         rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
-        prompt=_question(case, mating, mates, kind, mutation, success, rng), kind=kind,
+        prompt=_question(case, mating, mates, kind, (mutation, style), success, rng), kind=kind,
         reasoning=_REASONS.get(kind, f"{mutation} {style}" if case.generation == 0 else mutation), parent=rules,
         grafted=taking == GRAFT, taken=tuple(examples.rules_of(text) for text in mating.taken),
         shown=_shown((*mating.failed, *case.failures), case.successes),
     )  # fmt: skip
     made = yield from draft(ask)
-    whole = examples.join(made.instruction, kept) if made.instruction else ""
     return Bred(
-        draft=Draft(
-            instruction=whole, kind=kind, reasoning=made.reasoning, refused=made.refused, spent_out=made.spent_out,
-        ),
+        draft=_with_examples(made, kept),
         mutation=fresh.ordinal if fresh else carried,
         mutation_prompt=fresh,
         names=(kind, taking) if graft else (kind,),
@@ -190,9 +189,10 @@ def _by_generator(
 
 
 def _question(  # noqa: PLR0911 - one operator a line
-    case: MutateCase, mating: Mating, mates: list[Member], kind: MutationType, mutation: str, success: Success | None,
-    rng: np.random.Generator,
+    case: MutateCase, mating: Mating, mates: list[Member], kind: MutationType, means: tuple[str, str],
+    success: Success | None, rng: np.random.Generator,
 ) -> str:  # fmt: skip
+    mutation, style = means
     about, parent = case.rules.skill.about, examples.rules_of(mating.winner.draft.instruction)
     if kind is MutationType.REFLECTIVE:
         return operators.reflective(parent, about, mating.failed, mating.lost, mating.winner.n)
@@ -211,7 +211,6 @@ def _question(  # noqa: PLR0911 - one operator a line
     if kind is MutationType.LAMARCKIAN and success is not None:
         return operators.lamarckian(success, about)
     if case.generation == 0:
-        style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
         return operators.initial(mutation, style, parent, about)
     return operators.first_order(mutation, parent, about)
 
@@ -239,8 +238,8 @@ def crossed(case: MutateCase, mating: Mating, mate: Member) -> Flow[Bred]:
         shown=_shown((*mating.failed, *case.failures), case.successes),
     )  # fmt: skip
     made = yield from draft(ask)
-    made = replace(made, instruction=examples.join(made.instruction, kept) if made.instruction else "")
-    return Bred(draft=made, mutation=_carried(mating.winner), second_parent=mate.ordinal, names=(kind,))
+    whole = _with_examples(made, kept)
+    return Bred(draft=whole, mutation=_carried(mating.winner), second_parent=mate.ordinal, names=(kind,))
 
 
 def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: str) -> Flow[MutationPrompt | None]:
@@ -254,6 +253,11 @@ def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: s
     if len(text.split()) < MIN_WORDS or gibberish(text) or suspicions(text, ()):
         return None
     return MutationPrompt(ordinal=len(known), text=text, parent=None if zero else carried)
+
+
+def _with_examples(made: Draft, kept: tuple[str, ...]) -> Draft:
+    """Give a draft of rules its parent's examples."""
+    return replace(made, instruction=examples.join(made.instruction, kept)) if made.instruction else made
 
 
 def _carried(member: Member) -> int:

@@ -11,11 +11,11 @@ from statistics import fmean
 from pipeline.algorithms.paired import lead, probability_better, sign_test, wins_losses
 from pipeline.algorithms.shrinkage import shrunk
 from pipeline.costs import fresh_size, kept_for_confirmation
-from pipeline.domain import Fate, SampleId
+from pipeline.domain import Fate
 from pipeline.examples import unseen
 from pipeline.fitness import Item, evaluate
 from pipeline.flow import Flow
-from pipeline.population import Member, Outcome
+from pipeline.population import Member, Outcome, values_of
 from pipeline.search import Meter, MutateCase
 
 SURE = 0.95  # probability that it is better which a finalist needs
@@ -101,12 +101,12 @@ def _challenge(
 ) -> Flow[None]:
     """Run a finalist in blocks; it ends early when it falls behind the incumbent."""
     search = case.rules.settings.search
-    base = _values(found.outcomes[incumbent.ordinal])
+    base = values_of(found.outcomes[incumbent.ordinal])
     for start in range(0, len(items), search.block_samples):
         if not (yield from _measure(case, member, items[start : start + search.block_samples], found)):
             found.refuted[member.ordinal] = "the budget ended in its confirmation"
             return
-        if lead(_values(found.outcomes[member.ordinal]), base) <= -search.drop_at:
+        if lead(values_of(found.outcomes[member.ordinal]), base) <= -search.drop_at:
             break
     why = _doubt(case, member, incumbent, found)
     if why:
@@ -118,7 +118,7 @@ def _doubt(case: MutateCase, member: Member, incumbent: Member, found: Confirmat
 
     The search's own wins count half: the finalist was selected on them.
     """
-    fresh, base = _values(found.outcomes[member.ordinal]), _values(found.outcomes[incumbent.ordinal])
+    fresh, base = values_of(found.outcomes[member.ordinal]), values_of(found.outcomes[incumbent.ordinal])
     wins, losses = wins_losses(fresh, base)
     said = f"{wins} better and {losses} worse on {len(fresh)} fresh samples"
     if case.few:
@@ -136,7 +136,7 @@ def _ranked(case: MutateCase, ahead: list[Member], found: Confirmation) -> tuple
     """
     search = case.rules.settings.search
     tested = [m for m in ahead if m.ordinal in found.outcomes and m.ordinal not in found.refuted]
-    means = [fmean([*m.values.values(), *_values(found.outcomes[m.ordinal]).values()]) for m in tested]
+    means = [fmean([*m.values.values(), *values_of(found.outcomes[m.ordinal]).values()]) for m in tested]
     worth = dict(zip((m.ordinal for m in tested), shrunk(means, _noise(tested, found)), strict=True))
     tested.sort(key=lambda m: (-worth[m.ordinal], -m.fitness, m.ordinal))
     open_to_all = case.few or not confirm_items(case)
@@ -151,7 +151,3 @@ def _noise(tested: list[Member], found: Confirmation) -> float:
     n = fmean(m.n + len(found.outcomes[m.ordinal]) for m in tested)
     p = fmean(m.correct / m.n for m in tested)
     return p * (1 - p) / n
-
-
-def _values(outcomes: tuple[Outcome, ...]) -> dict[SampleId, float]:
-    return {outcome.sample: outcome.value for outcome in outcomes}

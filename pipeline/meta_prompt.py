@@ -20,6 +20,7 @@ from pipeline.domain import SampleId
 MAX_REPLY = 20_000  # characters of a reply that are looked at
 MAX_EXAMPLE = 400  # characters of one failure or success shown to the generator
 MAX_FAILURES, MAX_SUCCESSES = 20, 10  # shown at most (seed documents)
+_SHOWN_FIELD = 300  # characters of one input field shown to the generator
 _MOST_KINDS = 8  # of losses that are counted in the heading
 
 _MARKS = re.compile(
@@ -90,6 +91,11 @@ class Success:
 
     shown: str
     output: str
+
+
+def shown_input(fields: tuple[tuple[str, str], ...]) -> str:
+    """Write a sample's input in one line for the generator, each field cut."""
+    return "; ".join(f"{name}: {text[:_SHOWN_FIELD]}" for name, text in fields)
 
 
 def fenced(name: str, text: str) -> str:

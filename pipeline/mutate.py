@@ -34,7 +34,7 @@ def _visit(case: MutateCase, meter: Meter) -> Flow[MutateDecision]:
     best = max((m.fitness for m in members if m.whole), default=0.0)
     before = max((m.fitness for m in case.finished if m.whole), default=-1.0)
     stale = 0 if best > before else case.stale + 1
-    stop = stop or _why_stop(case, meter, stale, spent_out=brood.spent_out, members=members)
+    stop = stop or _why_stop(case, meter, stale, members, spent_out=brood.spent_out)
     base = MutateDecision(
         next=Stage.MUTATE, generation=case.generation, children=tuple(brood.children),
         mutation_prompts=tuple(brood.prompts), tally=_tally(brood.children), stale=stale, best_fitness=best, finalists=(),
@@ -49,16 +49,11 @@ def _visit(case: MutateCase, meter: Meter) -> Flow[MutateDecision]:
 
 
 def _made(case: MutateCase, meter: Meter) -> Flow[Brood]:
-    mode = race if case.rules.settings.search.mode == "race" else tournament
-    if mode is race:
-        flow = race.first_round(case, meter) if case.generation == 0 else race.next_round(case, meter)
+    if case.rules.settings.search.mode == "race":
+        first, following = race.first_round, race.next_round
     else:
-        flow = (
-            tournament.first_population(case, meter)
-            if case.generation == 0
-            else tournament.next_generation(case, meter)
-        )
-    brood = yield from flow
+        first, following = tournament.first_population, tournament.next_generation
+    brood = yield from (following if case.generation else first)(case, meter)
     return brood
 
 
@@ -72,9 +67,7 @@ def _members(case: MutateCase, brood: Brood) -> list[Member]:
     ]
 
 
-def _why_stop(
-    case: MutateCase, meter: Meter, stale: int, *, spent_out: bool, members: list[Member] | None = None
-) -> str:
+def _why_stop(case: MutateCase, meter: Meter, stale: int, members: list[Member], *, spent_out: bool) -> str:
     search = case.rules.settings.search
     if case.generation + 1 >= search.generations:
         return f"all {search.generations} generations are done"
@@ -82,7 +75,7 @@ def _why_stop(
         return f"{stale} generations brought nothing better"
     if spent_out or _spent_out(case, meter):
         return "the budget is spent"
-    if search.mode == "race" and race.perfect(members or ()):
+    if search.mode == "race" and race.perfect(members):
         return "every sample of the search is right"
     return ""
 
@@ -113,7 +106,6 @@ def _ended(case: MutateCase, base: MutateDecision, found: Confirmation, why: str
         next=to,
         finalists=found.ranked,
         reason=f"{why}: {words}",
-        generation=min(case.generation, case.rules.settings.search.generations),
         changed=(*base.changed, *refuted),
         confirmed=tuple(sorted(found.outcomes.items())),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.domain import Fate, MutationType, SampleId
@@ -54,6 +55,11 @@ class Outcome:
     output: str = ""
 
 
+def values_of(outcomes: Iterable[Outcome]) -> dict[SampleId, float]:
+    """Return the score on each sample."""
+    return {outcome.sample: outcome.value for outcome in outcomes}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A variant in the population.
@@ -92,4 +98,4 @@ class Member:
     @property
     def values(self) -> dict[SampleId, float]:
         """The score on each sample of the search split that it was run on."""
-        return {outcome.sample: outcome.value for outcome in self.outcomes}
+        return values_of(self.outcomes)

@@ -15,13 +15,13 @@ from dataclasses import replace
 from pipeline import examples
 from pipeline.algorithms.paired import lead, potential
 from pipeline.algorithms.streams import stream
-from pipeline.breeding import Bred, breed
+from pipeline.breeding import Bred, Mating, breed
 from pipeline.confirm import reserve
 from pipeline.costs import RACES, race_size
 from pipeline.domain import Fate, MutationType
 from pipeline.fitness import Item, evaluate
 from pipeline.flow import Flow
-from pipeline.population import Member, Outcome
+from pipeline.population import Member, Outcome, values_of
 from pipeline.search import Brood, Meter, MutateCase, measured
 from pipeline.tournament import first_prompts, mate, run_incumbent
 from pipeline.union import Screened, united
@@ -71,11 +71,11 @@ def affordable(case: MutateCase, calls_left: float) -> bool:
 def _round(case: MutateCase, brood: Brood, meter: Meter) -> Flow[None]:
     drafted = yield from _breed_all(case, brood, meter)
     screened: list[Screened] = []
-    for member, parent, bred in sorted(drafted, key=lambda one: one[0].draft.instruction):  # common prefixes together
+    for member, mating, bred in sorted(drafted, key=lambda one: one[0].draft.instruction):  # common prefixes together
         if meter.calls_left < reserve(case) + case.rules.settings.search.screen_samples:
             brood.put(replace(member, fate=Fate.DROPPED, fate_reason="the budget ended before it was run"))
             continue
-        passed = yield from _screen(case, brood, member, parent)
+        passed = yield from _screen(case, brood, member, mating)
         brood.count(bred.names, improved=passed is not None and passed.better)
         if passed is not None:
             screened.append(passed)
@@ -98,9 +98,9 @@ def _round(case: MutateCase, brood: Brood, meter: Meter) -> Flow[None]:
     _trim(case, brood)
 
 
-def _breed_all(case: MutateCase, brood: Brood, meter: Meter) -> Flow[list[tuple[Member, Member, Bred]]]:
+def _breed_all(case: MutateCase, brood: Brood, meter: Meter) -> Flow[list[tuple[Member, Mating, Bred]]]:
     search = case.rules.settings.search
-    drafted: list[tuple[Member, Member, Bred]] = []
+    drafted: list[tuple[Member, Mating, Bred]] = []
     base = case.next_ordinal
     for number in range(search.children):
         wanted = reserve(case) + (len(drafted) + 1) * (1 + search.screen_samples) + search.block_samples
@@ -111,7 +111,8 @@ def _breed_all(case: MutateCase, brood: Brood, meter: Meter) -> Flow[list[tuple[
             parent = replace(parent, mutation=number % len(case.mutation_prompts))
         prompts = (*case.mutation_prompts, *brood.prompts[len(case.mutation_prompts) if case.generation == 0 else 0 :])
         taken = tuple(m.draft.instruction for m in (*case.finished, *brood.children, *(d[0] for d in drafted)))
-        bred = yield from breed(case, mate(case, parent, base + number, prompts, taken))
+        mating = mate(case, parent, base + number, prompts, taken)
+        bred = yield from breed(case, mating)
         if bred.draft.spent_out:
             brood.spent_out = True
             break
@@ -125,7 +126,7 @@ def _breed_all(case: MutateCase, brood: Brood, meter: Meter) -> Flow[list[tuple[
             brood.put(replace(member, fate=Fate.REFUSED, fate_reason=bred.draft.refused))
             brood.count(bred.names, improved=False)
         else:
-            drafted.append((member, parent, bred))
+            drafted.append((member, mating, bred))
     return drafted
 
 
@@ -154,9 +155,9 @@ def _led(pool: Sequence[Member]) -> dict[int, float]:
     return led
 
 
-def _screen(case: MutateCase, brood: Brood, member: Member, parent: Member) -> Flow[Screened | None]:
+def _screen(case: MutateCase, brood: Brood, member: Member, mating: Mating) -> Flow[Screened | None]:
     """Run a child on failures and successes of its parent; None when it is not better there."""
-    items = _screen_items(case, member, parent)
+    parent, items = mating.winner, _screen_items(case, member, mating)
     outcomes = yield from _run(case, member, items, brood)
     if outcomes is None:
         return None
@@ -170,12 +171,11 @@ def _screen(case: MutateCase, brood: Brood, member: Member, parent: Member) -> F
     return Screened(done, parent, gain, better) if enough else None
 
 
-def _screen_items(case: MutateCase, member: Member, parent: Member) -> tuple[Item, ...]:
+def _screen_items(case: MutateCase, member: Member, mating: Mating) -> tuple[Item, ...]:
     """Choose the first samples: those whose failure the generator was shown, then successes; never only failures."""
     search = case.rules.settings.search
     here = examples.unseen(case.template, member.draft.instruction, race_items(case))
-    done = {o.sample: o for o in parent.outcomes}
-    mating = mate(case, parent, member.ordinal, (), ())
+    done = {o.sample: o for o in mating.winner.outcomes}
     shown = {one.sample for one in mating.failed}
     rng = stream(case.seed, "screen", case.generation, member.ordinal)
     order = [here[int(i)] for i in rng.permutation(len(here)) if here[int(i)].sample in done]
@@ -210,8 +210,7 @@ def _race(case: MutateCase, brood: Brood, candidate: Screened, leader: Member, m
         if fresh is None:
             return leader
         outcomes = (*outcomes, *fresh)
-        values = {o.sample: o.value for o in outcomes}
-        behind = lead(values, rival)
+        behind = lead(values_of(outcomes), rival)
         if behind <= -search.drop_at or behind + potential(rival, (i.sample for i in left)) <= -search.drop_at:
             brood.put(
                 _dropped(case, member, outcomes, f"{behind:+.2f} behind the leader after {len(outcomes)} samples")

@@ -21,7 +21,7 @@ from pipeline.domain import Fate, MutationType
 from pipeline.examples import unseen
 from pipeline.fitness import Item, evaluate
 from pipeline.flow import Flow
-from pipeline.meta_prompt import Failure
+from pipeline.meta_prompt import Failure, shown_input
 from pipeline.phrasebook import MUTATION_PROMPTS
 from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.search import Brood, Meter, MutateCase, measured
@@ -110,8 +110,9 @@ def failures_of(member: Member, items: Sequence[Item], most: int, rng: np.random
     for index in rng.permutation(len(wrong)):
         one = wrong[int(index)]
         item = known[one.sample]
-        shown = "; ".join(f"{name}: {text[:300]}" for name, text in item.fields)
-        failure = Failure(shown=shown, output=one.output, expected=item.expected, lost=one.lost, sample=item.sample)
+        failure = Failure(
+            shown=shown_input(item.fields), output=one.output, expected=item.expected, lost=one.lost, sample=item.sample
+        )
         groups.setdefault(one.lost[0] if one.lost else "", []).append(failure)
     piles = sorted(groups.values(), key=lambda pile: -len(pile))
     chosen: list[Failure] = []

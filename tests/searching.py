@@ -29,7 +29,7 @@ from pipeline.population import Member
 from pipeline.rules import Rules
 from pipeline.search import MutateCase, MutateDecision, total
 from pipeline.settings import Search, Settings
-from pipeline.skills import PromptTemplate, SkillSpec, parse_template
+from pipeline.skills import SkillSpec, parse_template
 from pipeline.splits import split_of
 
 SKILL = "bench"
@@ -220,11 +220,6 @@ def claim(
     """Return the accuracy to tell: on the report's samples, which nothing was selected on."""
     template = case.template.with_instruction(best.draft.instruction) if best else case.template
     return drive(evaluate(case.rules, template, report, case.seed), answer).mean
-
-
-def template_of(world: SkillWorld) -> PromptTemplate:
-    """Return the incumbent."""
-    return parse_template(world.template())
 
 
 def seeds(base: int, count: int) -> list[int]:

@@ -331,8 +331,9 @@ def test_the_first_samples_hold_failures_and_successes(values: list[float], size
     """Wherever the parent has both, a child meets both; never the same twice, and never more than set."""
     parent = member(0, dict(enumerate(values)), SEED_TEXT)
     case = make_case(seed, count=len(values), search={"screen_samples": size})
+    child = member(7, {}, "A child of its own.")
 
-    chosen = race._screen_items(case, member(7, {}, "A child of its own."), parent)
+    chosen = race._screen_items(case, child, race.mate(case, parent, child.ordinal, (), ()))
 
     right = [values[int(item.sample)] == 1 for item in chosen]
     assert 1 <= len(chosen) == len(set(chosen)) <= size
@@ -346,8 +347,9 @@ def test_the_first_failures_are_those_that_the_generator_saw() -> None:
     parent = member(0, dict.fromkeys(range(40), 0.0), SEED_TEXT)
     child = member(9, {}, "A child of its own.")
 
-    shown = {failure.output for failure in race.mate(case, parent, child.ordinal, (), ()).failed}
-    chosen = race._screen_items(case, child, parent)
+    mating = race.mate(case, parent, child.ordinal, (), ())
+    shown = {failure.output for failure in mating.failed}
+    chosen = race._screen_items(case, child, mating)
 
     assert len(shown) == 12
     assert {f"o{item.sample}" for item in chosen} < shown
@@ -357,8 +359,9 @@ def test_a_screen_leaves_out_what_the_child_carries() -> None:
     """An example's own sample is no test of the prompt that shows it."""
     case = make_case(5, count=3)
     text = examples.join("Name it so.", [examples.example(case.template, case.items[1])])
+    mating = race.mate(case, member(0, {0: 0.0, 1: 0.0, 2: 1.0}), 9, (), ())
 
-    chosen = race._screen_items(case, member(9, {}, text), member(0, {0: 0.0, 1: 0.0, 2: 1.0}))
+    chosen = race._screen_items(case, member(9, {}, text), mating)
 
     assert {int(item.sample) for item in chosen} == {0, 2}
 

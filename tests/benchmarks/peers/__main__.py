@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import TextIO
 
 from tests.benchmarks.peers.methods import METHODS, Method
-from tests.benchmarks.peers.referee import PYTHON, ROOT, Run, measure
+from tests.benchmarks.peers.referee import PYTHON, Run, measure
 from tests.benchmarks.peers.table import table
+from tests.searching import commit_seed
 
 WORLD = "ops.simulator.worlds.records:RecordsWorld"
-BASES = 1_000_000  # different bases of seeds
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,28 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measured(given: argparse.Namespace, chosen: Sequence[Method], base: int) -> Iterator[Run]:
-    """Run every method with every seed and budget; a method that is not plugged in is left out."""
+    """Run every method with every seed and budget."""
     with ProcessPoolExecutor(given.jobs) as pool:
         tasks = {
-            pool.submit(measure, given.world, base + offset, given.profile, method, budget): method.name
+            pool.submit(measure, given.world, base + offset, given.profile, method, budget)
             for budget in map(int, given.budgets.split(","))
             for method in chosen
             for offset in range(given.peer_seeds if method.slow else given.seeds)
         }
-        missing = set()
         for task in as_completed(tasks):
-            try:
-                yield task.result()
-            except NotImplementedError:
-                missing.add(tasks[task])
-    if missing:
-        say(f"not plugged in: {', '.join(sorted(missing))}", sys.stderr)
-
-
-def commit_seed() -> int:
-    """Derive a seed from the commit, so that it is neither chosen nor forgotten."""
-    shown = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(shown.stdout[:12], 16) % BASES
+            yield task.result()
 
 
 def say(text: str, stream: TextIO = sys.stdout) -> None:

@@ -86,11 +86,7 @@ def served(world: str, seed: int, profile: str) -> Iterator[Server]:
 
 
 def measure(name: str, seed: int, profile: str, method: Method, budget: int) -> Run:
-    """Run one search and compare what it found with what it claims.
-
-    Raises:
-        NotImplementedError: the search is not plugged in.
-    """
+    """Run one search and compare what it found with what it claims."""
     world = made(name, seed, profile)
     with served(name, seed, profile) as server:
         found = (
