@@ -7,13 +7,13 @@ PEERS  := .venv-peers
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-peers chaos lock clean
+.PHONY: help setup demo test check bench bench-peers chaos simulate lock clean
 
 help:
 	@echo "make demo    the whole pipeline, end to end, on simulated models (ARGS=--real: on Ollama)"
 	@echo "make test    all tests but the long ones (ARGS=... goes to pytest)"
 	@echo "make check   linter, formatter, types, import contracts, lock"
-	@echo "make bench   measurements    make chaos   long kill tests"
+	@echo "make bench   measurements    make chaos   long kill tests    make simulate   long simulations of decisions and alarms"
 	@echo "make bench-peers   our search against others' on a simulated skill (ARGS=--help: what can be chosen)"
 	@echo "make setup   only install    make lock    resolve the dependencies anew"
 	@echo "make clean   remove what the other targets made"
@@ -41,6 +41,9 @@ bench-peers: $(READY) $(PEERS)/.ready
 
 chaos: $(READY)
 	@$(BIN)/pytest -m chaos $(ARGS)
+
+simulate: $(READY)
+	@$(BIN)/pytest tests/simulation -m simulate --timeout=3000 -s $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(PEERS) .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -21,6 +21,7 @@ LEFT_OUT: dict[str, str] = {
     "postgres": f"{POSTGRES} names no PostgreSQL server",
     "benchmark": "`make bench` runs them",
     "chaos": "`make chaos` runs them",
+    "simulate": "`make simulate` runs them",
 }
 _counted = pytest.StashKey[dict[str, int]]()
 
