@@ -9,8 +9,10 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Engine
 
+import models.search_tables
 import models.tables
-import models.work_tables  # noqa: F401 - registers the tables of work
+import models.watch_tables
+import models.work_tables  # noqa: F401 - registers the other tables
 from models.base import Base, UtcDateTime, make_engine
 
 

@@ -11,8 +11,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
+import models.search_tables
 import models.tables
-import models.work_tables  # noqa: F401 - registers the tables of work
+import models.watch_tables
+import models.work_tables  # noqa: F401 - registers the other tables
 from models.base import Base
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import feedback, prompts, votes
+from models import feedback, prompts
 from models.base import insert_first
 from models.tables import AssignmentRow, PromptVersionRow, VariantRow
-from models.work_tables import RunRow, StepRow
-from pipeline.algorithms.beta import thompson
+from models.tallies import IN_USE, tally
+from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.algorithms.streams import stream
-from pipeline.bandit import Tally, decide
+from pipeline.decision import LIVE
 from pipeline.domain import RunKind, Stage, StepState
 from pipeline.errors import NotFound
+from pipeline.live import draw_arm
+from pipeline.policies import decide
 from pipeline.rules import Rules
-
-EVEN = 0.5  # win rate of a prompt against itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Assigned:
         text: the whole template.
         arm: `current` or the variant's name.
         ballot: the task was drawn to become a ballot; the host sends its input by `feedback`.
+        audit: the task was drawn for the audit; the host should ask whether the answer was right, whatever it is.
     """
 
     skill: str
@@ -39,13 +40,14 @@ class Assigned:
     arm: str
     variant: int | None
     ballot: bool
+    audit: bool
 
 
 def assign(session: Session, rules: Rules, text: str, task_id: str, now: datetime) -> Assigned:
     """Choose a prompt for *task_id* and remember the choice; asking again gives the same answer.
 
-    While a test is open, a challenger is used with the chance that it beats the prompt in use and the other challengers,
-    so that a bad one soon meets hardly any task, and a dropped one meets none.
+    It is the prompt in use, except while a test in the live mode is open: then Thompson sampling draws it, so that a bad
+    challenger soon meets hardly any task, and a dropped one meets none.
     """
     skill = rules.skill.name
     known = session.get(AssignmentRow, (skill, task_id))
@@ -56,7 +58,7 @@ def assign(session: Session, rules: Rules, text: str, task_id: str, now: datetim
         known = _drawn(session, rules, in_use, task_id, now)
         if not insert_first(session, known):  # another process was asked for the same task at the same time
             known = session.get_one(AssignmentRow, (skill, task_id))
-    return _assigned(session, known, in_use)
+    return _assigned(session, rules, known, in_use)
 
 
 def outcome(session: Session, skill: str, task_id: str) -> AssignmentRow:
@@ -76,23 +78,35 @@ def outcome(session: Session, skill: str, task_id: str) -> AssignmentRow:
 def _drawn(session: Session, rules: Rules, in_use: PromptVersionRow, task_id: str, now: datetime) -> AssignmentRow:
     run = _open_test(session, rules.skill.name)
     variant: int | None = None
-    if run is not None:
-        variant = _leader(run, rules, votes.tally(session, run.id), task_id, now)
+    if run is not None and run.version == in_use.version:
+        variant = _live_arm(session, run, task_id, now)
     return AssignmentRow(
         skill_name=rules.skill.name, task_id=task_id, run_id=run.id if run else None, variant_id=variant,
         version=in_use.version, ballot=run is not None and feedback.ballot_drawn(rules, task_id), created_at=now,
     )  # fmt: skip
 
 
-def _leader(run: RunRow, rules: Rules, tally: Tally, task_id: str, now: datetime) -> int | None:
-    """Draw each challenger's chance to beat the prompt in use; the best goes if it draws more than a half, else None."""
-    dropped = decide(rules, tally, now).dropped
-    arms = [arm for arm in tally.arms if arm.variant not in dropped]
-    if not arms:
+def _live_arm(session: Session, run: RunRow, task_id: str, now: datetime) -> int | None:
+    """Draw the prompt of one task in the live mode; None is the prompt in use."""
+    frozen = Rules.from_json(run.rules)
+    evolution = session.get_one(EvolutionRow, run.id)
+    if frozen.settings.voting.mode != LIVE or evolution.voting_since is None:
         return None
-    draws = thompson(stream(run.seed, "assign", task_id), [arm.wins for arm in arms], [arm.losses for arm in arms])
-    best = max(range(len(draws)), key=lambda i: draws[i])
-    return int(arms[best].variant) if draws[best] > EVEN else None
+    counted = tally(session, run.id)
+    given = _given(session, run.id, evolution.voting_since)
+    rng = stream(run.seed, "assign", task_id)
+    arm = draw_arm(counted, decide(frozen, counted, now).dropped, given, rng)
+    return None if arm == IN_USE else int(arm)
+
+
+def _given(session: Session, run: int, since: datetime) -> dict[int, int]:
+    """Count the tasks that each prompt of a test was given, answered or not."""
+    rows = session.execute(
+        select(AssignmentRow.variant_id, func.count())
+        .where(AssignmentRow.run_id == run, AssignmentRow.created_at >= since)
+        .group_by(AssignmentRow.variant_id)
+    )
+    return {variant or IN_USE: count for variant, count in rows}
 
 
 def _open_test(session: Session, skill: str) -> RunRow | None:
@@ -110,7 +124,7 @@ def _open_test(session: Session, skill: str) -> RunRow | None:
     )
 
 
-def _assigned(session: Session, row: AssignmentRow, in_use: PromptVersionRow) -> Assigned:
+def _assigned(session: Session, rules: Rules, row: AssignmentRow, in_use: PromptVersionRow) -> Assigned:
     text, arm = in_use.text, "current"
     if row.version != in_use.version:
         text = prompts.version(session, row.skill_name, row.version).text
@@ -120,5 +134,5 @@ def _assigned(session: Session, row: AssignmentRow, in_use: PromptVersionRow) ->
         text, arm = template.with_instruction(variant.prompt_text).text, variant.name
     return Assigned(
         skill=row.skill_name, task_id=row.task_id, text=text, version=row.version, arm=arm, variant=row.variant_id,
-        ballot=row.ballot,
+        ballot=row.ballot, audit=feedback.audit_drawn(rules, row.task_id),
     )  # fmt: skip

@@ -61,6 +61,13 @@ def start_due(session: Session, rules: Rules, text: str, now: datetime) -> Bell 
     return start_check(session, rules, text, now, trigger="timer")
 
 
+def notice(session: Session, rules: Rules, text: str, now: datetime) -> None:
+    """Notice that a person has edited or switched the prompt in use: an open test then compares with the new one."""
+    in_use = prompts.active(session, rules.skill.name)
+    if in_use is not None and (in_use.version, in_use.sha) != (rules.skill.version, text_sha(text)):
+        prompts.note_version(session, rules.skill, text, now)
+
+
 def start_if_worth(session: Session, rules: Rules, text: str, now: datetime) -> Bell | None:
     """Start a drift check after feedback, if it would find something to act on; thousands of samples make no run each."""
     if check_open(session, rules.skill.name):

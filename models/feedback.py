@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import prompts
+from models import monitors, prompts
 from models.runs import ensure_skill
+from models.samples import reference
 from models.tables import BallotRow, LabelEventRow, SampleRow
 from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource
@@ -35,6 +37,7 @@ _COLUMNS = (
     "judged_at",
 )
 MAX_TASK_ID = 200  # characters
+MATURED = 1000  # silent outputs that one transaction lets count as ok; the next round takes the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Feedback:
         at: when it was judged; None means now. Never in the future.
         history: the output is from some time in the past; without `at` nobody knows which prompt wrote it once there
             was more than one, and then it counts for none.
+        variant: challenger that wrote the output, during a test in the live mode; None means the prompt in use.
     """
 
     task_id: str
@@ -61,6 +65,7 @@ class Feedback:
     version: int | None = None
     at: datetime | None = None
     history: bool = False
+    variant: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +81,39 @@ class Noted:
 def note(
     session: Session, rules: Rules, feedback: Feedback, *, batch: str, now: datetime, ballot: bool = False
 ) -> Noted:
-    """Write one sample or change its label, so that `undo` can take it back.
+    """Write one sample or change its label, so that `undo` can take it back; a label that counts enters its stream.
 
     Raises:
         BadInput: an unknown sample without input, a time in the future, or text that cannot be kept.
     """
+    (noted,) = note_all(session, rules, [feedback], batch=batch, now=now, ballot=ballot)
+    return noted
+
+
+def note_all(
+    session: Session, rules: Rules, items: Iterable[Feedback], *, batch: str, now: datetime, ballot: bool = False
+) -> list[Noted]:
+    """Write several samples; their labels enter the stream together, in the order of maturity.
+
+    Raises:
+        BadInput: see `note`; the transaction is the caller's to roll back.
+    """
+    written = [_note(session, rules, item, batch=batch, now=now, ballot=ballot) for item in items]
+    monitors.feed(session, rules, now)
+    return [
+        Noted(
+            sample=row.id,
+            new=new,
+            label=Label(row.label) if row.label else None,
+            source=LabelSource(row.label_source) if row.label_source else None,
+        )
+        for row, new in written
+    ]
+
+
+def _note(
+    session: Session, rules: Rules, feedback: Feedback, *, batch: str, now: datetime, ballot: bool
+) -> tuple[SampleRow, bool]:
     if not 1 <= len(feedback.task_id) <= MAX_TASK_ID:
         raise BadInput(f"A task id has 1 to {MAX_TASK_ID} characters: {feedback.task_id[:40]!r}...")
     if any(
@@ -103,23 +136,27 @@ def note(
         before = ""
     else:
         before = json.dumps({name: _plain(getattr(row, name)) for name in _COLUMNS})
+    said = (row.label, row.label_source, row.output)
     _fill(session, row, rules, feedback, now)
-    row.batch, row.ballot_wanted = batch, row.ballot_wanted or ballot
+    if row.entered == monitors.NEVER and said != (row.label, row.label_source, row.output):
+        row.entered = None  # another verdict, or one on an output that was missing: this one may count
+    live = new and not feedback.history
+    row.batch = batch
+    row.ballot_wanted = row.ballot_wanted or ballot or (live and ballot_drawn(rules, feedback.task_id))
+    row.audit = row.audit or (live and audit_drawn(rules, feedback.task_id))
     session.add(row)
     session.flush()
     session.add(LabelEventRow(sample_id=row.id, batch=batch, before=before, at=now))
-    label = Label(row.label) if row.label else None
-    return Noted(
-        sample=row.id, new=new, label=label, source=LabelSource(row.label_source) if row.label_source else None
-    )
+    return row, new
 
 
-def undo(session: Session, skill: str, batch: str | None = None) -> tuple[str, int]:
-    """Take *batch* of *skill* back, or the newest one; samples that are on a ballot stay and only lose their label.
+def undo(session: Session, rules: Rules, now: datetime, batch: str | None = None) -> tuple[str, int]:
+    """Take *batch* of a skill back, or the newest one; samples that are on a ballot stay and only lose their label.
 
     Returns:
         The batch's name and how many samples were restored or removed; ("", 0) when there is nothing to undo.
     """
+    skill = rules.skill.name
     newest = batch or session.scalar(
         select(LabelEventRow.batch)
         .join(SampleRow, SampleRow.id == LabelEventRow.sample_id)
@@ -139,6 +176,8 @@ def undo(session: Session, skill: str, batch: str | None = None) -> tuple[str, i
         event.undone = True
         _restore(session, session.get_one(SampleRow, event.sample_id), event.before)
     session.flush()
+    if events:
+        monitors.rebuild(session, rules, now)
     return newest, len(events)
 
 
@@ -148,25 +187,34 @@ def mature(session: Session, rules: Rules, now: datetime) -> int:
     if not triggers.implicit_ok or LabelSource.IMPLICIT not in rules.skill.labels:
         return 0
     before = now - timedelta(hours=triggers.implicit_ok_h)
-    return len(
-        session.scalars(
-            update(SampleRow)
-            .where(
-                SampleRow.skill_name == rules.skill.name,
-                SampleRow.label.is_(None),
-                SampleRow.output.is_not(None),
-                SampleRow.expected.is_(None),
-                SampleRow.created_at < before,
-            )
-            .values(label=Label.OK, label_source=LabelSource.IMPLICIT, judged_at=now)
-            .returning(SampleRow.id)
-        ).all()
-    )
+    silent = session.scalars(
+        select(SampleRow)
+        .where(
+            SampleRow.skill_name == rules.skill.name,
+            SampleRow.label.is_(None),
+            SampleRow.output.is_not(None),
+            SampleRow.expected.is_(None),
+            SampleRow.created_at < before,
+        )
+        .order_by(SampleRow.created_at, SampleRow.id)
+        .limit(MATURED)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in silent:
+        row.label, row.label_source, row.judged_at = Label.OK, LabelSource.IMPLICIT, now
+    if silent:
+        monitors.feed(session, rules, now)
+    return len(silent)
 
 
 def ballot_drawn(rules: Rules, task_id: str) -> bool:
     """Tell whether a task becomes a ballot: drawn from its id, so asking again gives the same answer."""
     return fraction(f"ballot:{rules.skill.name}:{task_id}") < rules.settings.voting.show_probability
+
+
+def audit_drawn(rules: Rules, task_id: str) -> bool:
+    """Tell whether a person is asked about a task, whatever happened: drawn from its id with a known probability."""
+    return fraction(f"audit:{rules.skill.name}:{task_id}") < rules.settings.triggers.audit_probability
 
 
 def _fill(session: Session, row: SampleRow, rules: Rules, feedback: Feedback, now: datetime) -> None:
@@ -184,8 +232,11 @@ def _fill(session: Session, row: SampleRow, rules: Rules, feedback: Feedback, no
         row.version = feedback.version
     elif row.version is None:
         row.version = prompts.version_at(session, rules.skill, feedback.at, live=not feedback.history)
+    if feedback.variant is not None:
+        row.variant_id = feedback.variant
     _judge(row, rules, feedback.label)
     row.judged_at = (feedback.at or now) if row.label else None
+    row.known = reference(row) is not None
 
 
 def _judge(row: SampleRow, rules: Rules, label: Label | None) -> None:
@@ -203,8 +254,10 @@ def _restore(session: Session, row: SampleRow, before: str) -> None:
     if before:
         for name, value in json.loads(before).items():
             setattr(row, name, datetime.fromisoformat(value) if name == "judged_at" and value else value)
+        row.known = reference(row) is not None
     elif session.scalar(select(BallotRow.id).where(BallotRow.sample_id == row.id).limit(1)):
         row.label = row.label_source = row.judged_at = None
+        row.known = reference(row) is not None
     else:
         session.delete(row)
 

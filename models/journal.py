@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from models.steps import Claim, progressed
 from models.work_tables import CancelledCallRow, ModelCallRow, RunRow
+from pipeline.domain import Stage
 from pipeline.flow import Embedded, Failed, Generated, Published, Reply, Request, Scored
 from pipeline.setting import from_data, to_data
 
@@ -102,7 +103,7 @@ def record_cancelled(session: Session, mine: Claim, *, role: str, tag: str, dura
 
 
 def spent(session: Session, run: int, *, before_visit: tuple[str, int] | None = None) -> Spent:
-    """Return what *run* has cost, from the ledger.
+    """Return what *run* has cost since it began to search, from the ledger; a drift check's canary comes before that.
 
     Args:
         session: open transaction.
@@ -110,10 +111,10 @@ def spent(session: Session, run: int, *, before_visit: tuple[str, int] | None = 
         before_visit: leave this (stage, visit) out, so that a replayed visit decides by the same figures.
     """
     query = select(func.count(), func.coalesce(func.sum(ModelCallRow.duration_ms), 0.0)).where(
-        ModelCallRow.run_id == run, ModelCallRow.role.in_(MODEL_ROLES)
+        ModelCallRow.run_id == run, ModelCallRow.role.in_(MODEL_ROLES), ModelCallRow.stage != Stage.DETECT
     )
     cut_off = select(func.count(), func.coalesce(func.sum(CancelledCallRow.duration_ms), 0.0)).where(
-        CancelledCallRow.run_id == run
+        CancelledCallRow.run_id == run, CancelledCallRow.stage != Stage.DETECT
     )
     if before_visit is not None:
         stage, visit = before_visit

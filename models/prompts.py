@@ -8,10 +8,12 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from models import steps
 from models.base import insert_first
 from models.runs import ensure_skill
 from models.tables import PromotionRow, PromptVersionRow
-from models.work_tables import RunRow
+from models.work_tables import RunRow, StepRow
+from pipeline.domain import Stage
 from pipeline.errors import NotFound
 from pipeline.skills import PromptTemplate, SkillSpec, parse_template
 
@@ -38,21 +40,38 @@ def note_version(session: Session, spec: SkillSpec, text: str, now: datetime) ->
         )
         if not insert_first(session, row):
             row = version(session, skill, spec.version)
-    elif (row.sha != text_sha(text) or row.template != spec.template) and not _tested(session, skill):
+    elif (row.sha != text_sha(text) or row.template != spec.template) and not _searching(session, skill):
         row.text, row.sha, row.template = text, text_sha(text), spec.template
+        _wake_test(session, skill, now)
     if not row.active:
         activate(session, row, now)
+        _wake_test(session, skill, now)
     return row
 
 
-def _tested(session: Session, skill: str) -> bool:
-    """Tell whether an evolution of *skill* is open: it goes by the text it started with."""
-    found = session.scalar(
+def _searching(session: Session, skill: str) -> bool:
+    """Tell whether an evolution of *skill* has not come to its votes yet: it goes by the text it started with."""
+    run = _evolution(session, skill)
+    if run is None:
+        return False
+    stage = session.scalar(select(StepRow.stage).where(StepRow.run_id == run).order_by(StepRow.id.desc()).limit(1))
+    return stage not in (Stage.BANDIT, None)
+
+
+def _wake_test(session: Session, skill: str, now: datetime) -> None:
+    """Let an open test see at once that it compares with another prompt than the one in use."""
+    run = _evolution(session, skill)
+    if run is not None:
+        session.flush()
+        steps.wake(session, run, Stage.BANDIT, now)
+
+
+def _evolution(session: Session, skill: str) -> int | None:
+    return session.scalar(
         select(RunRow.id)
         .where(RunRow.skill_name == skill, RunRow.kind == "evolution", RunRow.ended_at.is_(None))
         .limit(1)
     )
-    return found is not None
 
 
 def activate(session: Session, row: PromptVersionRow, now: datetime) -> None:

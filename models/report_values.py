@@ -80,7 +80,7 @@ class SkillStatus:
         accuracy: of the newest judged samples of that version.
         threshold: accuracy below which it has drifted.
         samples: all it has, judged or not.
-        finding: of the last drift check, in words.
+        finding: of the last drift check, in words; `watch`: where the label stream of the version stands now.
         simulated: one of its open runs is.
     """
 
@@ -93,6 +93,7 @@ class SkillStatus:
     samples: int
     checked_at: datetime | None
     finding: str
+    watch: str
     open: tuple[RunLine, ...]
 
 
@@ -141,6 +142,8 @@ class PromotionLine:
 
     Attributes:
         accuracy_before, accuracy_after: on samples that nothing was selected on; None where not measured.
+        actor: pipeline or person; empty for a change of an earlier release.
+        evidence: the counts and e-values behind it; empty for a rollback, or where there were none.
     """
 
     run: int
@@ -154,6 +157,8 @@ class PromotionLine:
     accuracy_before: float | None
     accuracy_after: float | None
     reason: str
+    actor: str
+    evidence: dict[str, float]
     simulated: bool
     created_at: datetime
     applied_at: datetime | None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import costs, votes
+from models import ballots, costs, monitors
 from models.report_values import (
     Accuracy,
     PromotionLine,
@@ -22,11 +23,14 @@ from models.report_values import (
     Status,
     VersionLine,
 )
-from models.samples import judged
+from models.samples import audit_open, judged
 from models.tables import PromotionRow, PromptVersionRow, SampleRow, SkillRow
+from models.tallies import tally
 from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.algorithms.beta import wilson
+from pipeline.decision import cap
 from pipeline.domain import Label, LabelSource, RunKind, Stage, StepState
+from pipeline.monitor import describe
 from pipeline.rules import Rules
 
 
@@ -55,8 +59,19 @@ def skill_status(session: Session, rules: Rules) -> SkillStatus:
         samples=session.scalar(select(func.count()).where(SampleRow.skill_name == name)) or 0,
         checked_at=row.checked_at if row else None,
         finding=row.check_reason if row else "",
+        watch=_watch(session, rules),
         open=tuple(run_line(session, one) for one in open_runs),
     )
+
+
+def _watch(session: Session, rules: Rules) -> str:
+    """Say where the label stream of the version in use stands; ADWIN's slow evidence stands behind."""
+    monitor = monitors.current(session, rules)
+    if monitor is None:
+        return "no labels of this version yet"
+    drifts = monitor.adwin_drifts
+    slow = f"; ADWIN saw {drifts} change{'s' * (drifts > 1)}, the last at label {monitor.adwin_last}" if drifts else ""
+    return f"{describe(monitor)}{slow}"
 
 
 def window(session: Session, rules: Rules, version: int, size: int | None) -> Accuracy:
@@ -119,9 +134,9 @@ def run_line(session: Session, row: RunRow) -> RunLine:
         generation=evolution.generation if evolution else None,
         generations=rules.settings.search.generations if evolution else None,
         best_fitness=evolution.best_fitness if evolution and searching else None,
-        votes=votes.tally(session, row.id).votes if voting else None,
-        cap=rules.settings.voting.max_votes if voting else None,
-        open_ballots=votes.open_ballots(session, row.id) if voting else 0,
+        votes=tally(session, row.id).votes if voting else None,
+        cap=cap(rules) if voting else None,
+        open_ballots=ballots.open_ballots(session, row.id) if voting else 0,
         ending=row.ending, ending_reason=row.ending_reason, simulated=row.simulated, created_at=row.created_at,
         ended_at=row.ended_at, progress=costs.progress(session, row, rules) if breeding else None,
     )  # fmt: skip
@@ -156,7 +171,7 @@ def promotions(session: Session, *, skill: str | None = None, run: int | None = 
             run=row.run_id, skill=row.skill_name, kind=row.kind, from_version=row.from_version,
             to_version=row.to_version, state=row.state, e_value=row.e_value, votes=row.votes,
             accuracy_before=row.accuracy_before, accuracy_after=row.accuracy_after, reason=row.reason,
-            simulated=simulated, created_at=row.created_at, applied_at=row.applied_at,
+            actor=row.actor, evidence=json.loads(row.evidence) if row.evidence else {}, simulated=simulated, created_at=row.created_at, applied_at=row.applied_at,
         )
         for row, simulated in session.execute(query.order_by(PromotionRow.id.desc()))
     )  # fmt: skip
@@ -167,13 +182,19 @@ def samples(session: Session, skill: str, *, limit: int = 20, only: Label | None
     query = select(SampleRow).where(SampleRow.skill_name == skill).order_by(SampleRow.id.desc()).limit(limit)
     if only is not None:
         query = query.where(SampleRow.label == only)
-    return tuple(
-        SampleLine(
-            sample=row.id, task_id=row.task_id, input=json.loads(row.fields), output=row.output, expected=row.expected,
-            label=row.label, source=row.label_source, lost=row.lost, version=row.version, split=row.split,
-            batch=row.batch, judged_at=row.judged_at,
-        )
-        for row in session.scalars(query)
+    return tuple(_sample_line(row) for row in session.scalars(query))
+
+
+def audit_tasks(session: Session, skill: str, now: datetime, *, limit: int) -> tuple[SampleLine, ...]:
+    """Return tasks that were drawn for the audit and that nobody has judged, newest first."""
+    return tuple(_sample_line(row) for row in audit_open(session, skill, now, limit))
+
+
+def _sample_line(row: SampleRow) -> SampleLine:
+    return SampleLine(
+        sample=row.id, task_id=row.task_id, input=json.loads(row.fields), output=row.output, expected=row.expected,
+        label=row.label, source=row.label_source, lost=row.lost, version=row.version, split=row.split,
+        batch=row.batch, judged_at=row.judged_at,
     )  # fmt: skip
 
 

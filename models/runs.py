@@ -17,7 +17,10 @@ from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.domain import Ending, RunId, RunKind, SkillName, Stage, StepId, StepState
 from pipeline.rules import Rules
 
-URGENT = (Stage.DETECT, Stage.PROMOTE)  # ask no model, so nothing may hold them up
+URGENT = (
+    Stage.DETECT,
+    Stage.PROMOTE,
+)  # decide without a model, so nothing may hold them up; a canary waits like others
 FRONT = (*URGENT, Stage.BANDIT)
 
 
@@ -41,7 +44,7 @@ class Bell:
     @property
     def front(self) -> bool:
         """Whether the job goes to the head of the queue: decisions do, and ballots unless they have just made room."""
-        return self.stage in URGENT or (self.stage in FRONT and not self.waiting_for)
+        return self.stage is Stage.PROMOTE or (self.stage in FRONT and not self.waiting_for)
 
 
 def start_run(

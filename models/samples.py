@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.tables import BallotRow, SampleRow
+from models.work_tables import RunRow
 from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource, SampleId, Split
 from pipeline.fitness import Item
 from pipeline.meta_prompt import Failure, Success, shown_input
 from pipeline.rules import Rules
+
+AUDIT_AGE = timedelta(days=30)  # older answers say nothing of now; ours
+AUDIT_ANSWERS = 50  # newest answers that are counted; ours
 
 
 def reference(row: SampleRow) -> str | None:
@@ -57,20 +61,37 @@ def frozen(session: Session, remembered: Sequence[Sequence[Any]]) -> tuple[Item,
     )
 
 
-def usable(session: Session, skill: str) -> int:
-    """Count the samples of the search split whose right answer is known."""
-    return known(session, skill, Split.SEARCH)
+def usable(session: Session, skill: str, *, most: int | None = None) -> int:
+    """Count the samples of the search split whose right answer is known, up to *most*."""
+    return known(session, skill, Split.SEARCH, most=most)
 
 
-def known(session: Session, skill: str, split: Split | None = None, *, horizon: int | None = None) -> int:
-    """Count the samples, of *split* or of all, whose right answer is known; the same rule as `reference`, in SQL."""
-    accepted = (
-        (SampleRow.label == Label.OK) & (SampleRow.label_source == LabelSource.PERSON) & SampleRow.output.is_not(None)
-    )
-    query = select(func.count()).where(SampleRow.skill_name == skill, or_(SampleRow.expected.is_not(None), accepted))
+def known(
+    session: Session, skill: str, split: Split | None = None, *, horizon: int | None = None, most: int | None = None
+) -> int:
+    """Count the samples, of *split* or of all, whose right answer is known.
+
+    Args:
+        session: open transaction.
+        skill: its name.
+        split: of this part only.
+        horizon: leave later samples out.
+        most: stop counting there; a check that needs to know whether there are a few must not read a million.
+    """
+    query = select(SampleRow.id).where(SampleRow.skill_name == skill, SampleRow.known.is_(True))
     if horizon is not None:
         query = query.where(SampleRow.id <= horizon)
-    return session.scalar(query if split is None else query.where(SampleRow.split == split)) or 0
+    if split is not None:
+        query = query.where(SampleRow.split == split)
+    return session.scalar(select(func.count()).select_from(query.limit(most).subquery())) or 0
+
+
+def newest_known(session: Session, skill: str, limit: int) -> tuple[Item, ...]:
+    """Return the newest samples whose right answer is known, newest first."""
+    query = (
+        select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.known.is_(True)).order_by(SampleRow.id.desc())
+    )
+    return tuple(_item(row) for row in session.scalars(query.limit(limit)))
 
 
 def failures(session: Session, skill: str, *, horizon: int, limit: int) -> tuple[Failure, ...]:
@@ -125,20 +146,49 @@ def judged(
     return tuple((label == Label.OK, LabelSource(source or LabelSource.IMPLICIT)) for label, source in rows)
 
 
-def ballot_tasks(session: Session, skill: str, run: int, *, from_history: bool, limit: int) -> list[SampleRow]:
-    """Return inputs that may become ballots of *run*: newly drawn tasks first, then history, never one the search saw."""
-    taken = select(BallotRow.sample_id).where(BallotRow.run_id == run)
-    allowed: ColumnElement[bool] = SampleRow.ballot_wanted.is_(True)
+def audited(session: Session, skill: str, version: int, now: datetime) -> tuple[int, int]:
+    """Count the newest answers to the random audit of a version: (right, wrong)."""
+    labels = session.scalars(
+        select(SampleRow.label)
+        .where(
+            SampleRow.skill_name == skill, SampleRow.audit.is_(True), SampleRow.created_at >= now - AUDIT_AGE,
+            SampleRow.version == version, SampleRow.label_source == LabelSource.PERSON,
+        )
+        .order_by(SampleRow.created_at.desc())
+        .limit(AUDIT_ANSWERS)
+    ).all()  # fmt: skip
+    return labels.count(Label.OK), labels.count(Label.BAD)
+
+
+def audit_open(session: Session, skill: str, now: datetime, limit: int) -> list[SampleRow]:
+    """Return tasks that were drawn for the audit and that nobody has judged, newest first."""
+    query = select(SampleRow).where(
+        SampleRow.skill_name == skill, SampleRow.audit.is_(True), SampleRow.created_at >= now - AUDIT_AGE,
+        SampleRow.output.is_not(None), SampleRow.variant_id.is_(None), SampleRow.expected.is_(None),
+        or_(SampleRow.label.is_(None), SampleRow.label_source == LabelSource.IMPLICIT),
+    )  # fmt: skip
+    return list(session.scalars(query.order_by(SampleRow.created_at.desc(), SampleRow.id.desc()).limit(limit)))
+
+
+def ballot_tasks(
+    session: Session, run: RunRow, replayed: Collection[int], *, from_history: bool, limit: int
+) -> list[SampleRow]:
+    """Return inputs that may become ballots of *run*: new tasks that were drawn first, then the history's held-out part.
+
+    Never one that the search, the judge or the selection saw, and none that was *replayed*: a vote on it would count the
+    same answers a second time.
+    """
+    taken = select(BallotRow.sample_id).where(BallotRow.run_id == run.id)
+    allowed: ColumnElement[bool] = SampleRow.ballot_wanted.is_(True) & (SampleRow.id > run.horizon)
     if from_history:
-        allowed = or_(allowed, SampleRow.split == Split.CONFIRM)  # the search confirmed its best on the select split
+        allowed = or_(allowed, (SampleRow.split == Split.CONFIRM) & (SampleRow.id <= run.horizon))
     query = (
         select(SampleRow)
-        .where(SampleRow.skill_name == skill, SampleRow.split.not_in((Split.SEARCH, Split.REPORT)), allowed)
-        .where(SampleRow.id.not_in(taken))
-        .order_by(SampleRow.ballot_wanted.desc(), SampleRow.id.desc())
-        .limit(limit)
+        .where(SampleRow.skill_name == run.skill_name, allowed, SampleRow.id.not_in(taken))
+        .order_by((SampleRow.id > run.horizon).desc(), SampleRow.id.desc())
+        .limit(limit + len(replayed))
     )
-    return list(session.scalars(query))
+    return [row for row in session.scalars(query) if row.id not in replayed][:limit]
 
 
 def horizon(session: Session, skill: str) -> int:
@@ -154,7 +204,7 @@ def _with_reference(skill: str, split: Split, horizon_id: int | None) -> Select[
     query = select(SampleRow).where(
         SampleRow.skill_name == skill,
         SampleRow.split == split,
-        or_(SampleRow.expected.is_not(None), SampleRow.label == Label.OK),
+        SampleRow.known.is_(True),
     )
     return query if horizon_id is None else query.where(SampleRow.id <= horizon_id)
 

@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import prompts
-from models.tables import EvaluationRow, OperatorTallyRow, PromptVersionRow, VariantRow
+from models.search_tables import EvaluationRow, OperatorTallyRow
+from models.tables import PromptVersionRow, VariantRow
 from models.work_tables import RunRow
 from pipeline.domain import Fate, MutationType, RunKind, SampleId, Split
 from pipeline.examples import rules_of

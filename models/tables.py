@@ -24,6 +24,7 @@ from models.base import Base, UtcDateTime
 NAME = String(64)
 WORD = String(40)
 SHA = String(64)
+EMPTY, ZERO = text("''"), text("0")  # server defaults, so that a column can be added to a table with rows
 
 
 class SkillRow(Base):
@@ -63,6 +64,26 @@ class SampleRow(Base):
         UniqueConstraint("skill_name", "task_id"),
         CheckConstraint("label IN ('ok', 'bad')", name="label"),
         Index(None, "skill_name", "judged_at"),
+        Index(None, "skill_name", "version", "judged_at"),
+        # What may still count as an implicit ok: few of many.
+        Index(
+            "ix_samples_silent",
+            "skill_name",
+            "created_at",
+            sqlite_where=text("label IS NULL"),
+            postgresql_where=text("label IS NULL"),
+        ),
+        # Labels that wait to enter their version's stream: few of many.
+        Index(
+            "ix_samples_entering",
+            "skill_name",
+            "version",
+            "created_at",
+            sqlite_where=text("entered IS NULL AND label IS NOT NULL"),
+            postgresql_where=text("entered IS NULL AND label IS NOT NULL"),
+        ),
+        Index(None, "skill_name", "audit", "created_at"),
+        Index(None, "skill_name", "known", "split"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,6 +100,11 @@ class SampleRow(Base):
     split: Mapped[str] = mapped_column(WORD)
     ballot_wanted: Mapped[bool] = mapped_column(default=False)  # drawn with show_probability when the task came in
     batch: Mapped[str] = mapped_column(String(40), default="")  # one feedback command; the unit of undo
+    entered: Mapped[int | None]  # its place in the label stream of its version; None while it waits, 0 never to enter
+    audit: Mapped[bool] = mapped_column(default=False, server_default=false())  # drawn to be asked about
+    known: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # its right answer is: see samples.reference
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     judged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -95,21 +121,6 @@ class LabelEventRow(Base):
     before: Mapped[str] = mapped_column(Text)  # JSON of the fields replaced; empty when the sample was new
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     undone: Mapped[bool] = mapped_column(default=False)
-
-
-class MutationPromptRow(Base):
-    """An instruction for changing instructions; these evolve too (PromptBreeder)."""
-
-    __tablename__ = "mutation_prompts"
-    __table_args__ = (UniqueConstraint("run_id", "ordinal"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    ordinal: Mapped[int]
-    text: Mapped[str] = mapped_column(Text)
-    parent_ordinal: Mapped[int | None]
-    applied: Mapped[int] = mapped_column(default=0)
-    improved: Mapped[int] = mapped_column(default=0)  # children fitter than their parent
 
 
 class VariantRow(Base):
@@ -136,43 +147,21 @@ class VariantRow(Base):
     fitness_correct: Mapped[int] = mapped_column(default=0)
     fitness_n: Mapped[int] = mapped_column(default=0)
     confirm_correct: Mapped[int] = mapped_column(
-        default=0, server_default=text("0")
+        default=0, server_default=ZERO
     )  # on samples that nothing was bred or selected on
-    confirm_n: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    confirm_n: Mapped[int] = mapped_column(default=0, server_default=ZERO)
     finalist_rank: Mapped[int | None]  # place among the finalists, 1 is best
+    replay_start: Mapped[float] = mapped_column(
+        Float, default=1.0, server_default=text("1.0")
+    )  # evidence of the choice
+    replay_wins: Mapped[int] = mapped_column(default=0, server_default=ZERO)  # on held-out tasks, against the incumbent
+    replay_losses: Mapped[int] = mapped_column(default=0, server_default=ZERO)
     improved: Mapped[bool] = mapped_column(
         default=False, server_default=false()
     )  # better than its parent on the samples both were run on
     fate: Mapped[str] = mapped_column(WORD)
     fate_reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
-class EvaluationRow(Base):
-    """What one variant did on one labelled sample; never run twice within a run."""
-
-    __tablename__ = "evaluations"
-    __table_args__ = (UniqueConstraint("variant_id", "sample_id"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    variant_id: Mapped[int] = mapped_column(ForeignKey("prompt_variants.variant_id"))
-    sample_id: Mapped[int]  # no foreign key: undoing an import removes the sample and keeps what was measured
-    split: Mapped[str] = mapped_column(WORD)  # search, or select for the confirmation
-    value: Mapped[float] = mapped_column(Float)
-    correct: Mapped[bool]
-    lost: Mapped[str] = mapped_column(Text, default="")  # words separated by commas
-    output: Mapped[str] = mapped_column(Text, default="")
-
-
-class OperatorTallyRow(Base):
-    """How often one operator was applied in a run, and how often the child was better than its parent."""
-
-    __tablename__ = "operator_tallies"
-
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
-    name: Mapped[str] = mapped_column(WORD, primary_key=True)
-    applied: Mapped[int] = mapped_column(default=0)
-    improved: Mapped[int] = mapped_column(default=0)
 
 
 class JudgementRow(Base):
@@ -215,7 +204,11 @@ class BallotRow(Base):
     sample_id: Mapped[int] = mapped_column(ForeignKey("samples.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # voted on, or void because all results were equal
-    outcome: Mapped[str] = mapped_column(WORD, default="open")  # open, voted, equal, over
+    outcome: Mapped[str] = mapped_column(WORD, default="open")  # open, voted, equal, over, expired, void
+    comparison: Mapped[int] = mapped_column(
+        default=0, server_default=ZERO
+    )  # which of the run's; only the newest counts
+    undone: Mapped[int] = mapped_column(default=0, server_default=ZERO)  # votes taken back
 
 
 class BallotCardRow(Base):
@@ -229,6 +222,7 @@ class BallotCardRow(Base):
     position: Mapped[int]  # as shown, counted from 1
     output: Mapped[str] = mapped_column(Text)
     arms: Mapped[str] = mapped_column(Text)  # variant ids separated by commas; 0 is the incumbent
+    correct: Mapped[bool | None]  # by the scorer; None where the right answer is not known
 
 
 class VoteRow(Base):
@@ -241,6 +235,7 @@ class VoteRow(Base):
     position: Mapped[int | None]
     voter: Mapped[str] = mapped_column(String(100), default="")
     took_ms: Mapped[int | None]
+    task_success: Mapped[bool | None]  # of the picked card, by the scorer; None where nobody knows
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -260,6 +255,8 @@ class PromotionRow(Base):
     state: Mapped[str] = mapped_column(WORD)  # intended, applied, refused
     e_value: Mapped[float | None] = mapped_column(Float)
     votes: Mapped[int] = mapped_column(Integer, default=0)
+    evidence: Mapped[str] = mapped_column(Text, default="", server_default=EMPTY)  # JSON: the counts behind it
+    actor: Mapped[str] = mapped_column(WORD, default="", server_default=EMPTY)  # pipeline or person
     accuracy_before: Mapped[float | None] = mapped_column(Float)
     accuracy_after: Mapped[float | None] = mapped_column(Float)
     reason: Mapped[str] = mapped_column(Text, default="")

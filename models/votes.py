@@ -5,35 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import samples, steps
+from models.ballots import cards as cards_of
+from models.ballots import close_ballots, open_ballots
+from models.replays import replayed_samples
 from models.runs import Bell, add_step, end_run
-from models.tables import BallotCardRow, BallotRow, SampleRow, VariantRow, VoteRow
+from models.tables import BallotCardRow, BallotRow, VoteRow
+from models.tallies import arm_rows, tally
 from models.work_tables import EvolutionRow, RunRow, StepRow
-from pipeline.bandit import Arm, Tally, Verdict, decide
-from pipeline.domain import BallotId, Choice, Ending, Fate, Stage, StepState, VariantId, Waiting
+from pipeline.decision import LIVE, Verdict
+from pipeline.domain import Choice, Ending, Fate, Stage, StepState, Waiting
 from pipeline.errors import BadInput, NotFound, Refused
+from pipeline.policies import decide
 from pipeline.rules import Rules
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A ballot as a person may see it: input and results, no arm, no prompt.
-
-    Attributes:
-        cards: texts in the order of their positions, counted from 1.
-        votes, cap: how far the test is.
-    """
-
-    ballot: BallotId
-    run: int
-    skill: str
-    fields: tuple[tuple[str, str], ...]
-    cards: tuple[str, ...]
-    votes: int
-    cap: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,38 +35,6 @@ class Counted:
     fresh: bool
     verdict: Verdict
     bells: tuple[Bell, ...]
-
-
-def next_ballot(session: Session, skill: str | None) -> Shown | None:
-    """Return the oldest open ballot, of *skill* or of any; None when there is none."""
-    query = (
-        select(BallotRow, RunRow)
-        .join(RunRow, RunRow.id == BallotRow.run_id)
-        .where(BallotRow.outcome == "open", RunRow.ended_at.is_(None))
-        .order_by(BallotRow.id)
-        .limit(1)
-    )
-    if skill is not None:
-        query = query.where(RunRow.skill_name == skill)
-    found = session.execute(query).first()
-    if found is None:
-        return None
-    ballot, run = found
-    return shown(session, ballot, run)
-
-
-def shown(session: Session, ballot: BallotRow, run: RunRow) -> Shown:
-    """Return what a person may see of *ballot*."""
-    sample = session.get_one(SampleRow, ballot.sample_id)
-    return Shown(
-        ballot=BallotId(ballot.id),
-        run=run.id,
-        skill=run.skill_name,
-        fields=samples.fields_of(sample),
-        cards=tuple(card.output for card in _cards(session, ballot.id)),
-        votes=tally(session, run.id).votes,
-        cap=Rules.from_json(run.rules).settings.voting.max_votes,
-    )
 
 
 def record_vote(
@@ -109,13 +64,11 @@ def record_vote(
         return Counted(fresh=False, verdict=decide(rules, tally(session, run.id), now), bells=())
     if ballot.outcome != "open" or run.ended_at is not None:
         raise Refused(f"Ballot {ballot_id} is closed.", why="The test it belongs to is over.", hint="evoctl vote")
-    cards = len(_cards(session, ballot_id))
-    if choice is Choice.PICK and not (position and 1 <= position <= cards):
-        raise BadInput(f"A pick needs a position from 1 to {cards}.", hint="Use a tie or none when no result is best.")
+    picked = _picked(session, ballot_id, position) if choice is Choice.PICK else None
     session.add(
         VoteRow(
-            ballot_id=ballot_id, choice=choice, position=position if choice is Choice.PICK else None, voter=voter[:100],
-            took_ms=took_ms, at=now,
+            ballot_id=ballot_id, choice=choice, position=picked.position if picked else None, voter=voter[:100],
+            took_ms=took_ms, task_success=picked.correct if picked else None, at=now,
         )
     )  # fmt: skip
     ballot.outcome, ballot.closed_at = "voted", now
@@ -124,12 +77,78 @@ def record_vote(
     return Counted(fresh=True, verdict=verdict, bells=tuple(settle(session, run, verdict, now)))
 
 
+def _picked(session: Session, ballot_id: int, position: int | None) -> BallotCardRow:
+    cards = cards_of(session, ballot_id)
+    if position and 1 <= position <= len(cards):
+        return cards[position - 1]
+    raise BadInput(f"A pick needs a position from 1 to {len(cards)}.", hint="Use a tie or none when no result is best.")
+
+
+def undo_vote(session: Session, ballot_id: int) -> bool:
+    """Take the newest vote of a test back: its ballot is open again.
+
+    Returns:
+        False when the ballot has no vote; nothing was changed then.
+
+    Raises:
+        NotFound: there is no such ballot.
+        Refused: the test is decided, its comparison has begun anew, or a later vote was cast.
+    """
+    run_id = session.scalar(select(BallotRow.run_id).where(BallotRow.id == ballot_id))
+    if run_id is None:
+        raise NotFound(f"There is no ballot {ballot_id}.", hint="evoctl vote")
+    step = _bandit_step(session, run_id)
+    ballot, run = session.get_one(BallotRow, ballot_id), session.get_one(RunRow, run_id)
+    given = session.get(VoteRow, ballot_id)
+    if given is None:
+        return False
+    if run.ended_at is not None or step is None or step.state in (StepState.DONE, StepState.FAILED):
+        raise Refused(
+            f"The vote on ballot {ballot_id} has decided its test.",
+            why="What follows from it is under way.",
+            hint=f"evoctl results {run.skill_name}, evoctl rollback {run.skill_name}",
+        )
+    newest = session.scalar(
+        select(VoteRow.ballot_id)
+        .join(BallotRow, BallotRow.id == VoteRow.ballot_id)
+        .where(BallotRow.run_id == run_id)
+        .order_by(VoteRow.at.desc(), VoteRow.ballot_id.desc())
+        .limit(1)
+    )
+    if newest != ballot_id or ballot.comparison != session.get_one(EvolutionRow, run_id).comparison:
+        raise Refused("Only the newest vote of a test can be taken back.", hint=f"evoctl results {run.skill_name}")
+    session.delete(given)
+    ballot.outcome, ballot.closed_at, ballot.undone = "open", None, ballot.undone + 1
+    session.flush()
+    return True
+
+
+def news(session: Session, skill: str, now: datetime) -> list[Bell]:
+    """See whether new tasks change the skill's open test: in the live mode they may decide it, else become ballots."""
+    run_id = session.scalar(
+        select(EvolutionRow.run_id)
+        .join(RunRow, RunRow.id == EvolutionRow.run_id)
+        .where(RunRow.skill_name == skill, RunRow.ended_at.is_(None), EvolutionRow.voting_since.is_not(None))
+        .limit(1)
+    )
+    if run_id is None:
+        return []  # there is none, or its replay comes first
+    _bandit_step(session, run_id)
+    run = session.get_one(RunRow, run_id)
+    if run.ended_at is not None:
+        return []
+    session.flush()
+    return settle(session, run, decide(Rules.from_json(run.rules), tally(session, run_id), now), now)
+
+
 def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> list[Bell]:
     """Act on a verdict: end the test and hand over to promotion, or see to it that there are ballots to vote on."""
     step = _bandit_step(session, run.id)
     if step is None or step.state in (StepState.DONE, StepState.FAILED):
         return []  # somebody else settled it
     if verdict.next is Waiting.FOR_VOTES:
+        if step.state == StepState.WAITING and verdict.due is not None:
+            step.due_at = verdict.due if step.due_at is None else min(step.due_at, verdict.due)
         bell = steps.wake(session, run.id, Stage.BANDIT, now) if _wants_ballots(session, run) else None
         return [bell] if bell else []
     step.state, step.epoch, step.updated_at = StepState.DONE, step.epoch + 1, now  # a job at work is fenced off
@@ -144,49 +163,15 @@ def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> li
 def close_test(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> None:
     """Close open ballots and write what became of the arms."""
     close_ballots(session, run.id, now)
-    for arm in _arm_rows(session, run.id):
+    for arm in arm_rows(session, run.id):
         arm.fate, arm.fate_reason = _fate(arm.variant_id, verdict), verdict.reason
     session.flush()
-
-
-def close_ballots(session: Session, run: int, now: datetime) -> None:
-    """Take the ballots that nobody voted on away."""
-    for ballot in session.scalars(select(BallotRow).where(BallotRow.run_id == run, BallotRow.outcome == "open")):
-        ballot.outcome, ballot.closed_at = "over", now
 
 
 def _fate(variant: int, verdict: Verdict) -> Fate:
     if variant == verdict.winner:
         return Fate.WINNER
     return Fate.LOSER if variant in verdict.dropped else Fate.UNDECIDED
-
-
-def tally(session: Session, run: int) -> Tally:
-    """Count the votes of *run*, conditionally on the incumbent, from the votes themselves."""
-    counts = {row.variant_id: [0, 0] for row in _arm_rows(session, run)}
-    votes = 0
-    rows = session.execute(
-        select(VoteRow, BallotRow.id).join(BallotRow, BallotRow.id == VoteRow.ballot_id).where(BallotRow.run_id == run)
-    ).all()
-    cards = _cards_of_run(session, run)
-    for vote, ballot_id in rows:
-        votes += vote.choice != Choice.SKIP
-        if vote.choice == Choice.PICK:
-            _count_pick(counts, cards[ballot_id], vote.position)
-    arms = tuple(
-        Arm(
-            variant=VariantId(row.variant_id), name=row.name, instruction=row.prompt_text,
-            wins=counts[row.variant_id][0], losses=counts[row.variant_id][1],
-        )
-        for row in _arm_rows(session, run)
-    )  # fmt: skip
-    evolution = session.get(EvolutionRow, run)
-    return Tally(arms=arms, votes=votes, since=evolution.voting_since if evolution else None)
-
-
-def open_ballots(session: Session, run: int) -> int:
-    """Count the ballots of *run* that wait for a vote."""
-    return session.scalar(select(func.count()).where(BallotRow.run_id == run, BallotRow.outcome == "open")) or 0
 
 
 def _bandit_step(session: Session, run: int) -> StepRow | None:
@@ -200,44 +185,9 @@ def _bandit_step(session: Session, run: int) -> StepRow | None:
     )
 
 
-def _count_pick(counts: dict[int, list[int]], cards: dict[int, frozenset[int]], position: int | None) -> None:
-    """A pick of a card with the incumbent is a loss for the arms on other cards; any other pick wins for its arms."""
-    picked = cards.get(position or 0, frozenset())
-    if 0 in picked:
-        for arm in frozenset().union(*cards.values()) - picked:
-            counts[arm][1] += 1
-    else:
-        for arm in picked:
-            counts[arm][0] += 1
-
-
 def _wants_ballots(session: Session, run: RunRow) -> bool:
     voting = Rules.from_json(run.rules).settings.voting
-    if open_ballots(session, run.id) >= voting.open_ballots:
+    if voting.mode == LIVE or open_ballots(session, run.id) >= voting.open_ballots:
         return False
-    return bool(samples.ballot_tasks(session, run.skill_name, run.id, from_history=voting.from_history, limit=1))
-
-
-def _cards(session: Session, ballot: int) -> list[BallotCardRow]:
-    return list(
-        session.scalars(select(BallotCardRow).where(BallotCardRow.ballot_id == ballot).order_by(BallotCardRow.position))
-    )
-
-
-def _cards_of_run(session: Session, run: int) -> dict[int, dict[int, frozenset[int]]]:
-    found: dict[int, dict[int, frozenset[int]]] = {}
-    rows = session.scalars(
-        select(BallotCardRow).join(BallotRow, BallotRow.id == BallotCardRow.ballot_id).where(BallotRow.run_id == run)
-    )
-    for card in rows:
-        found.setdefault(card.ballot_id, {})[card.position] = frozenset(int(arm) for arm in card.arms.split(","))
-    return found
-
-
-def _arm_rows(session: Session, run: int) -> list[VariantRow]:
-    query = select(VariantRow).where(
-        VariantRow.run_id == run,
-        VariantRow.fate.in_((Fate.ARM, Fate.WINNER, Fate.LOSER, Fate.UNDECIDED)),
-        VariantRow.name != "",
-    )
-    return list(session.scalars(query.order_by(VariantRow.name)))
+    used = replayed_samples(session.get(EvolutionRow, run.id))
+    return bool(samples.ballot_tasks(session, run, used, from_history=voting.from_history, limit=1))

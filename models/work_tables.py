@@ -62,6 +62,13 @@ class EvolutionRow(Base):
     )  # JSON: ids and right answers that the search goes by
     voting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     report: Mapped[str] = mapped_column(Text, default="")  # JSON: accuracies on samples nothing was selected on
+    comparison: Mapped[int] = mapped_column(default=0, server_default=text("0"))  # raised when it begins anew
+    served_by: Mapped[str] = mapped_column(String(400), default="", server_default=text("''"))  # digest and version
+    incumbent_sha: Mapped[str] = mapped_column(
+        SHA, default="", server_default=text("''")
+    )  # of the prompt compared with
+    replay: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))  # JSON: outcomes on logged tasks
+    restarted: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))  # why, the last time
 
 
 class StepRow(Base):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from pipeline.decision_settings import Voting
 from pipeline.domain import Role
 from pipeline.settings import Search
 
@@ -74,7 +75,7 @@ class ModelTime:
 
     Attributes:
         search_min: of the search, held to its budget.
-        after_min: of judging and comparing what it found.
+        after_min: of judging, comparing and replaying what it found.
     """
 
     search_min: float
@@ -191,9 +192,19 @@ def least_minutes(planned: Plan, seconds: Mapping[Role, float]) -> float:
     return (planned.wanted * seconds[Role.GENERATOR] + running * seconds[Role.TASK]) / 60
 
 
-def model_time(planned: Plan, budget_min: float, seconds: Mapping[Role, float]) -> ModelTime:
-    """Return how long a plan's calls take, by the seconds that a call of each role takes."""
-    after = (planned.judge * seconds[Role.JUDGE] + planned.embedder * seconds[Role.EMBEDDER]) / 60
+def replay_calls(voting: Voting, labelled: Labelled) -> int:
+    """Return the task calls of a replay: the prompt in use and those that go on, each on every held-out task.
+
+    What the search measured on the select part is not run again; ballots, one call a prompt each, come on top.
+    """
+    held_out = min(voting.replay_confirm, labelled.confirm) + labelled.report
+    return (1 + voting.challengers) * held_out
+
+
+def model_time(planned: Plan, budget_min: float, seconds: Mapping[Role, float], *, replay: int = 0) -> ModelTime:
+    """Return how long a plan's calls, and *replay* task calls after it, take by the seconds of a call of each role."""
+    after = planned.judge * seconds[Role.JUDGE] + planned.embedder * seconds[Role.EMBEDDER]
+    after = (after + replay * seconds[Role.TASK]) / 60
     return ModelTime(search_min=min(_search_minutes(planned, seconds), budget_min), after_min=after)
 
 

@@ -1,19 +1,31 @@
 """Stage 1 of 6 — detect: has a skill's accuracy fallen, or has a promotion disappointed?
 
-First form: a window rule with a cooldown. It finds a fall from .92 to .78 after 20 samples (median), at a false alarm every
-39 days at ten samples a day; the window's interval is reported with it, because 20 samples show little.
+A two-tier CUSUM on the stream of matured labels (`pipeline.monitor`) warns and alarms against the prompt's own frozen
+baseline. A warning runs the canary; an alarm, or a warning that the canary confirms, starts an evolution. When people have
+begun to report more or less than before, an alarm needs the canary or the random audit to confirm it. The research notes'
+window rule stays as a policy, and as the severity that is told with every finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pipeline.algorithms.beta import probability_below
+from pipeline.canary import LEAST, Canary, GoldenSet, check, record
 from pipeline.domain import Ending, LabelSource, Next, Stage
+from pipeline.fitness import Item
 from pipeline.flow import Flow
+from pipeline.monitor import Monitor, describe, mix_shift
 from pipeline.rules import Rules
+from pipeline.skills import PromptTemplate
+
+SEEDS = "seeds"
+MIN_KNOWN = 12  # samples of which about 35 % are then set aside for the search
+MIN_USABLE = 4  # labelled samples below which a search could measure nothing
+MIX_P = 0.01  # chance of such different kinds of tasks, if nothing had changed, that counts as a change
+AUDIT_P = 0.05  # chance of so few right answers in the audit, at the baseline, that confirms an alarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +42,7 @@ class SincePromotion:
 
     Attributes:
         back_to: the version that would come back; None when there is none.
-        ok, bad: judged samples of this version.
+        ok, bad: the first matured labels of this version, as many as its baseline is frozen from.
     """
 
     back_to: int | None
@@ -44,15 +56,26 @@ class DetectCase:
 
     Attributes:
         window: the newest judged samples of the version in use, newest first, at most `sample_size`.
+        monitor: its label stream in a few numbers; None before the first label.
+        golden: its frozen tasks; None where none were recorded yet.
+        candidates: labelled samples that a golden set could be recorded on; empty when there is one.
+        audit: newest answers of people who were asked at random, right and wrong ones.
         last_evolution: when the last evolution of the skill began; None when there was none.
         evolving: another evolution of the skill is open.
-        usable: samples with a known right answer that are set aside for the search; `known`: all of them.
+        usable: samples with a known right answer that are set aside for the search, counted up to MIN_USABLE; `known`: all
+            of them, counted up to MIN_KNOWN.
         forced: a person asks for an evolution whatever the rules say.
     """
 
     rules: Rules
+    seed: int
     now: datetime
+    template: PromptTemplate | None
     window: tuple[Judged, ...]
+    monitor: Monitor | None
+    golden: GoldenSet | None
+    candidates: tuple[Item, ...]
+    audit: tuple[int, int]
     last_evolution: datetime | None
     evolving: bool
     usable: int
@@ -63,23 +86,49 @@ class DetectCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectDecision:
-    """What was found, in words as well; `Stage.PROMOTE` means: put the previous version back."""
+    """What was found, in words as well; `Stage.PROMOTE` means: put the previous version back.
+
+    Attributes:
+        next: DETECT, of `look` only, means that the canary must tell.
+        canary: what the golden set said in this check; None when it was not asked.
+        recorded: a golden set that this check recorded.
+        acknowledged: what was raised so far was acted on or refuted, and all sums begin anew.
+        refuted: a warning was, and only its own sum begins anew: that of the alarm goes on.
+        moved: the tasks are others than those of the baseline, so that golden tasks of then say little of now.
+    """
 
     next: Next
     reason: str
     accuracy: float | None
     judged: int
+    canary: Canary | None = None
+    recorded: GoldenSet | None = None
+    acknowledged: bool = False
+    refuted: bool = False
+    moved: bool = False
     due: datetime | None = None  # only a wait has a timer
 
 
-MIN_KNOWN = 12  # samples of which about 35 % are then set aside for the search
-MIN_USABLE = 4  # labelled samples below which a search could measure nothing
-
-
 def detect(case: DetectCase) -> Flow[DetectDecision]:
-    """Decide without asking any model; a flow all the same, so that the six stages have one shape."""
-    yield from ()
-    return look(case)
+    """Look; ask the canary where it must tell; record a golden set while all is well and there is none."""
+    found = _with_mix(case, look(case))
+    if found.next is Stage.DETECT and case.golden is not None and case.template is not None:
+        canary = yield from check(case.rules, case.template, case.golden, case.seed)
+        return _concluded(case, found, canary)
+    if found.next is Stage.DETECT:
+        return _concluded(case, found, None)
+    if found.next is Ending.HEALTHY and case.template is not None and len(case.candidates) >= LEAST:
+        flags, served_by = yield from record(case.rules, case.template, case.candidates, case.seed)
+        golden = GoldenSet(items=case.candidates, reference=flags, served_by=served_by)
+        return replace(found, recorded=golden, reason=f"{found.reason}; {len(flags)} golden tasks recorded")
+    return replace(found, acknowledged=found.next in (Stage.MUTATE, Stage.PROMOTE))
+
+
+def _with_mix(case: DetectCase, found: DetectDecision) -> DetectDecision:
+    """Say when a finding comes with other tasks than those of the baseline: then it may be the tasks, not the prompt."""
+    if found.next not in (Stage.MUTATE, Stage.DETECT) or case.monitor is None or mix_shift(case.monitor) > MIX_P:
+        return found
+    return replace(found, moved=True, reason=f"{found.reason}; the tasks are others than before")
 
 
 def look(case: DetectCase) -> DetectDecision:
@@ -103,17 +152,83 @@ def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, 
         yield Ending.POOR_CANDIDATE, skill.poor_candidate
     if case.usable < MIN_USABLE and not case.forced:
         yield Ending.TOO_FEW_SAMPLES, _too_few(case)
+    words = _window_words(case, accuracy)
     if case.forced:
         blind = "" if case.usable >= MIN_USABLE else f"; {_too_few(case)}: patterns, judge and votes decide"
-        yield Stage.MUTATE, f"asked for by a person; {_window_words(case, accuracy)}{blind}"
+        yield Stage.MUTATE, f"asked for by a person; {words}{blind}"
+    yield from _by_window(case, accuracy) if triggers.policy == SEEDS else _by_monitor(case)
+
+
+def _by_window(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, str]]:
+    """Apply the research notes' rule: accuracy of the last samples below the threshold."""
+    triggers, words = case.rules.settings.triggers, _window_words(case, accuracy)
     if len(case.window) < triggers.sample_size:
         yield Ending.TOO_FEW_SAMPLES, f"{len(case.window)} of {triggers.sample_size} judged samples"
     if accuracy is not None and accuracy >= triggers.accuracy_threshold:
-        yield Ending.HEALTHY, f"{_window_words(case, accuracy)}; the threshold is {triggers.accuracy_threshold:.2f}"
+        yield Ending.HEALTHY, f"{words}; the threshold is {triggers.accuracy_threshold:.2f}"
     ready = _cooled_down(case)
     if ready is not None:
-        yield Ending.COOLDOWN, f"{_window_words(case, accuracy)}; the cooldown ends on {ready:%Y-%m-%d %H:%M} UTC"
-    yield Stage.MUTATE, f"{_window_words(case, accuracy)}, below {triggers.accuracy_threshold:.2f}"
+        yield Ending.COOLDOWN, f"{words}; {_cooldown_words(ready)}"
+    yield Stage.MUTATE, f"{words}, below {triggers.accuracy_threshold:.2f}"
+
+
+def _by_monitor(case: DetectCase) -> Iterator[tuple[Next, str]]:
+    """Apply ours: an alarm acts, a warning asks the canary."""
+    monitor = case.monitor
+    if monitor is None or not monitor.labels:
+        yield Ending.TOO_FEW_SAMPLES, "no judged samples of this version"
+        return
+    words = _monitor_words(case)
+    if not (monitor.alarmed or monitor.warned):
+        yield Ending.HEALTHY, words
+    ready = _cooled_down(case)
+    if ready is not None:
+        yield Ending.COOLDOWN, f"{words}; {_cooldown_words(ready)}"
+    if monitor.alarmed and not monitor.rate_shifted:
+        yield Stage.MUTATE, words
+    if monitor.alarmed or case.golden is not None:
+        yield Stage.DETECT, words
+    yield Ending.HEALTHY, f"{words}; a warning needs golden tasks to confirm it, and there are none yet"
+
+
+def _concluded(case: DetectCase, found: DetectDecision, canary: Canary | None) -> DetectDecision:
+    """Decide with what the canary said, or without one on the random audit."""
+    alarmed = case.monitor is not None and case.monitor.alarmed
+    said = [found.reason, canary.words if canary else "there are no golden tasks"]
+    confirmed = canary is not None and canary.confirmed
+    if alarmed and not confirmed:
+        confirmed, audit = _audited(case)
+        said.append(audit)
+    to: Next = Stage.MUTATE if confirmed else Ending.HEALTHY
+    if not confirmed:
+        said.append("not confirmed")
+    over = alarmed or confirmed
+    return replace(found, next=to, reason="; ".join(said), canary=canary, acknowledged=over, refuted=not over)
+
+
+def _audited(case: DetectCase) -> tuple[bool, str]:
+    """Tell whether the answers to the random audit are too seldom right for the baseline."""
+    monitor, (ok, bad) = case.monitor, case.audit
+    assert monitor is not None
+    if not ok + bad:
+        return False, "nobody answered the audit"
+    # The chance of at most `ok` right ones of n at the baseline's rate: P(Beta(ok + 1, bad) > p0).
+    chance = 1 - probability_below(ok + 1, bad, round(monitor.healthy, 4)) if bad else 1.0
+    return chance <= AUDIT_P, f"{ok} of {ok + bad} audited answers were right (p {chance:.3f})"
+
+
+def _monitor_words(case: DetectCase) -> str:
+    """Say where the label stream stands, how bad it is, and what else changed."""
+    monitor, triggers = case.monitor, case.rules.settings.triggers
+    assert monitor is not None
+    parts = [describe(monitor)]
+    if case.window:
+        right, n = sum(sample.ok for sample in case.window), len(case.window)
+        severe = f", below {triggers.accuracy_threshold:.2f}" if right / n < triggers.accuracy_threshold else ""
+        parts.append(f"{_window_words(case, right / n)}{severe}")
+    if monitor.rate_shifted:
+        parts.append("people report more or less often than before")
+    return "; ".join(parts)
 
 
 def _too_few(case: DetectCase) -> str:
@@ -131,12 +246,18 @@ def _cooled_down(case: DetectCase) -> datetime | None:
     return ready if ready > case.now else None
 
 
+def _cooldown_words(ready: datetime) -> str:
+    return f"the cooldown ends on {ready:%Y-%m-%d %H:%M} UTC"
+
+
 def _disappointed(case: DetectCase) -> str:
     """Say why the promoted version should go; empty when it should not, or when too little is known."""
     since, rules = case.since_promotion, case.rules.settings.promotion
     if since is None or since.back_to is None:
         return ""
     n = since.ok + since.bad
+    if case.monitor is not None and case.monitor.disappointed:
+        return f"accuracy since the promotion is {since.ok / max(1, n):.2f} over {n} samples, below that of the prompt before"
     if n < rules.rollback_min_samples or since.ok / n >= rules.rollback_threshold:
         return ""
     chance = probability_below(1 + since.ok, 1 + since.bad, rules.rollback_threshold)

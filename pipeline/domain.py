@@ -120,6 +120,7 @@ class Fate(StrEnum):
     PASSED = "passed"  # the judge accepted it
     REDUNDANT = "redundant"  # says what another prompt says
     SURPLUS = "surplus"  # good, but more diverse ones filled the places
+    BEHIND = "behind"  # another did better on the logged tasks that chose who goes on the ballots
     ARM = "arm"  # on the ballots
     WINNER = "winner"  # promoted
     LOSER = "loser"  # lost so often that it was dropped; it is not put to the vote again
@@ -154,8 +155,8 @@ class Split(StrEnum):
     """Which part of the pipeline may look at a sample; drawn from its id, once and for ever."""
 
     SEARCH = "search"  # 35 %: fitness while breeding, failures and successes shown to the generator
-    SELECT = "select"  # 20 %: ballots, and later the search's own confirmation
-    CONFIRM = "confirm"  # 35 %: ballots and confirmation
+    SELECT = "select"  # 20 %: the search's own confirmation, and which challengers go on the ballots
+    CONFIRM = "confirm"  # 35 %: the replay whose evidence the votes start from; what it leaves becomes ballots
     REPORT = "report"  # 10 %: no prompt is ever chosen on these; a likely drop on them stops a promotion
 
 

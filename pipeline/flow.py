@@ -113,6 +113,7 @@ class Generated:
         done_reason: `stop` or `length`.
         duration_s: measured once and kept in the journal, so that a replay sees the same time.
         mean_logprob, min_logprob: natural log, None where not asked for or not offered by the server.
+        served_by: tag, digest and server version; empty in the journals of earlier releases.
     """
 
     text: str
@@ -122,6 +123,7 @@ class Generated:
     duration_s: float
     mean_logprob: float | None = None
     min_logprob: float | None = None
+    served_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

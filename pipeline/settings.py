@@ -8,26 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.decision_settings import Promotion, Triggers, Voting
 from pipeline.setting import Status
 from pipeline.setting import setting as _set
 
 _SEED, _MEASURED, _PUBLISHED = "seed documents", Status.MEASURED, Status.PUBLISHED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Triggers:
-    """When a skill is looked at, and when it evolves."""
-
-    accuracy_threshold: float = _set(
-        0.80, "below it the skill has drifted", unit="accuracy", source=_SEED, low=0, high=1
-    )
-    sample_size: int = _set(20, "judged samples looked at", unit="samples", source=_SEED, low=5, high=1000)
-    check_every_h: float = _set(24.0, "time between drift checks", unit="h", source=_SEED, low=0.001)
-    cooldown_h: float = _set(168.0, "shortest time between two evolutions", unit="h", source=_SEED, low=0)
-    implicit_ok_h: float = _set(
-        24.0, "an output nobody complained of counts as ok after this", unit="h", source="drift study", low=0
-    )
-    implicit_ok: bool = _set(True, "whether silence counts as an implicit ok", source="drift study")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,58 +105,6 @@ class Deduping:
     )
     prefix: str = _set(
         "task: sentence similarity | query: ", "put before each text", source="EmbeddingGemma card", status=_PUBLISHED
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Voting:
-    """The blind test and its stopping rule."""
-
-    show_probability: float = _set(0.5, "share of tasks that become ballots", source=_SEED, low=0, high=1)
-    cards: int = _set(3, "most results on a ballot, the incumbent's among them", source=_SEED, low=2, high=4)
-    from_history: bool = _set(True, "whether past inputs become ballots too, when new tasks are too few")
-    open_ballots: int = _set(5, "ballots kept ready to be voted on", unit="ballots", low=1, high=100)
-    max_votes: int = _set(30, "votes after which the incumbent is kept", unit="votes", source=_SEED, low=1, high=1000)
-    max_days: float = _set(
-        14.0, "days after which the incumbent is kept", unit="d", source="decision study", low=0.0001
-    )
-    promote_e: float = _set(
-        20.0, "evidence that promotes, per challenger", unit="e-value", source="Ville: 1/0.05", status=_PUBLISHED, low=1
-    )
-    futility_e: float = _set(
-        0.2, "evidence at which a challenger is dropped", unit="e-value", source="decision study", low=0, high=1
-    )
-    min_votes: int = _set(5, "votes before any promotion", unit="votes", source="decision study", low=1)
-    prior_wins: float = _set(
-        12.0, "mixture Beta(a, b) over the win rate: a", source="decision study", status=_MEASURED, low=1
-    )
-    prior_losses: float = _set(
-        6.0, "mixture Beta(a, b) over the win rate: b", source="decision study", status=_MEASURED, low=1
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promotion:
-    """Guards before a promotion, and the rollback after it."""
-
-    max_drop: float = _set(
-        0.05,
-        "a challenger that may be this much worse on fresh samples is not promoted",
-        unit="accuracy",
-        low=0,
-        high=1,
-    )
-    max_drop_probability: float = _set(0.2, "chance of such a drop that blocks", source="decision study", low=0, high=1)
-    rollback_threshold: float = _set(
-        0.70, "below it the previous version comes back", unit="accuracy", source=_SEED, low=0, high=1
-    )
-    rollback_min_samples: int = _set(10, "judged samples of the new version before that", unit="samples", low=1)
-    rollback_confidence: float = _set(
-        0.90,
-        "chance that accuracy is below the threshold that rolls back",
-        source="Beta(1, 1) posterior",
-        low=0.5,
-        high=1,
     )
 
 

@@ -6,6 +6,7 @@ The live models are loaded at the first request that needs one, so that detect a
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +14,7 @@ from models import journal
 from models.steps import Claim
 from pipeline.domain import RunKind, Stage
 from pipeline.errors import Unreachable
-from pipeline.flow import Embed, Failed, FailureKind, Generate, Publish, Reply, Request, ScoreOutside
+from pipeline.flow import Embed, Failed, FailureKind, Generate, Generated, Publish, Reply, Request, ScoreOutside
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database
@@ -58,7 +59,7 @@ class Answering:
         key = (sha, self._made[sha])
         self._made[sha] += 1
         known = self._replies.get(key)
-        return known if known is not None else self._answered(request, key)
+        return known if known is not None else self._answered(request, key, served_by)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -72,7 +73,7 @@ class Answering:
             if held is not None:
                 held.close()
 
-    def _answered(self, request: Request, key: journal.Key) -> Reply:
+    def _answered(self, request: Request, key: journal.Key, served_by: str) -> Reply:
         role, tag, simulated = type(request).__name__, "", False
         if isinstance(request, Publish | ScoreOutside):
             reply = self._effect(request)
@@ -82,6 +83,8 @@ class Answering:
         else:
             live = self._live()
             reply = live.ask(request)
+            if isinstance(reply, Generated):
+                reply = replace(reply, served_by=served_by)
             self._spent = self._spent.plus(reply)
             role = request.role.value if isinstance(request, Generate) else "embedder"
             tag, simulated = live.tag_of(request), live.simulated

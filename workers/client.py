@@ -13,10 +13,10 @@ from itertools import islice
 
 from sqlalchemy.exc import IntegrityError
 
-from models import assign, checks, feedback, prompts, steps, votes
+from models import assign, ballots, checks, feedback, prompts, steps, votes
 from models.feedback import Feedback, Noted
 from models.runs import Bell, cancel
-from models.tables import SampleRow, VariantRow
+from models.tables import VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.invisible import is_hidden
 from pipeline.detect import DetectDecision
@@ -134,15 +134,15 @@ class Evolution(OpenHome):
                 raise Refused(f"Run r{run} has ended ({row.ending}).")
             if steps.promoting(session, run):
                 raise Refused(f"Run r{run} is changing the configuration right now.", hint="evoctl status")
-            votes.close_ballots(session, run, now())
+            ballots.close_ballots(session, run, now())
             cancel(session, row, reason, now())
 
     # --- deciding ---------------------------------------------------------------------------------------------------
 
-    def next_ballot(self, skill: str | None = None) -> votes.Shown | None:
+    def next_ballot(self, skill: str | None = None) -> ballots.Shown | None:
         """Return the next ballot to vote on, None when there is none."""
         with self.database.read() as session:
-            return votes.next_ballot(session, skill)
+            return ballots.next_ballot(session, skill)
 
     def vote(
         self, ballot: int, choice: Choice, *, position: int | None = None, voter: str = "", took_ms: int | None = None
@@ -158,6 +158,15 @@ class Evolution(OpenHome):
             )
         self.ring(counted.bells)
         return counted
+
+    def undo_vote(self, ballot: int) -> bool:
+        """Take the newest vote of a test back; False when the ballot has none.
+
+        Raises:
+            NotFound, Refused: see `models.votes.undo_vote`.
+        """
+        with self.database.write() as session:
+            return votes.undo_vote(session, ballot)
 
     def promote(self, skill: str, variant: int, *, force: bool = False, reason: str = "") -> str:
         """Put a variant in use now, in this process; returns the run's ending in words.
@@ -207,21 +216,22 @@ class Evolution(OpenHome):
         try:
             for chunk in _chunks(items, CHUNK):
                 with self.database.write() as session:
-                    notes += [feedback.note(session, rules, item, batch=name, now=now()) for item in chunk]
+                    notes += feedback.note_all(session, rules, chunk, batch=name, now=now())
         except BadInput:
             with self.database.write() as session:
-                feedback.undo(session, rules.skill.name, batch=name)
+                feedback.undo(session, rules, now(), batch=name)
             raise
         with self.database.write() as session:
             bell = checks.start_if_worth(session, rules, text, now())
-        self.ring([bell] if bell else [])
+            bells = votes.news(session, rules.skill.name, now())
+        self.ring([bell, *bells] if bell else bells)
         return Batch(name=name, notes=tuple(notes), check=bell.run if bell else None)
 
     def undo(self, skill: str) -> tuple[str, int]:
         """Take the newest feedback batch back; returns its name and size, ("", 0) when there is none."""
-        self.config.skill(skill)
+        rules = self.rules(skill)
         with self.database.write() as session:
-            return feedback.undo(session, skill)
+            return feedback.undo(session, rules, now())
 
     def assign(self, skill: str, task_id: str) -> assign.Assigned:
         """Return the prompt to use for a task; the same one when asked again."""
@@ -240,21 +250,13 @@ class Evolution(OpenHome):
         text = self.template(rules)
         with self.database.write() as session:
             row = assign.outcome(session, rules.skill.name, item.task_id)
-            row.outcome, row.outcome_at = item.label, now()
-            noted = feedback.note(
-                session,
-                rules,
-                replace(item, version=row.version),
-                batch=f"b{secrets.token_hex(4)}",
-                now=now(),
-                ballot=row.ballot,
-            )
-            sample = session.get_one(SampleRow, noted.sample)
-            sample.variant_id = row.variant_id
-            bells = [checks.start_if_worth(session, rules, text, now())]
-            if row.ballot and row.run_id is not None:
-                bells.append(steps.wake(session, row.run_id, Stage.BANDIT, now()))
-        self.ring([bell for bell in bells if bell])
+            batch = f"b{secrets.token_hex(4)}"
+            item = replace(item, version=row.version, variant=row.variant_id)
+            noted = feedback.note(session, rules, item, batch=batch, now=now(), ballot=row.ballot)
+            row.outcome, row.outcome_at = noted.label, row.outcome_at or now()
+            bell = checks.start_if_worth(session, rules, text, now())
+            bells = votes.news(session, rules.skill.name, now())
+        self.ring([bell, *bells] if bell else bells)
         return noted
 
     def _work_now(self, bell: Bell) -> str:

@@ -10,7 +10,17 @@ from sqlalchemy.orm import Session
 
 from models import checks, costs
 from models.speeds import Speed, speeds
-from pipeline.costs import Labelled, ModelTime, Plan, least_minutes, model_time, plan_in_time, too_short, too_small
+from pipeline.costs import (
+    Labelled,
+    ModelTime,
+    Plan,
+    least_minutes,
+    model_time,
+    plan_in_time,
+    replay_calls,
+    too_short,
+    too_small,
+)
 from pipeline.costs import plan as plan_of
 from pipeline.detect import DetectDecision
 from pipeline.domain import Role
@@ -31,6 +41,7 @@ class Estimate:
 
     Attributes:
         plan: what both budgets together allow; `short`: the minutes end the search before its calls do.
+        replay: task calls on held-out samples after the search; ballots, one call a prompt each, come on top.
         speeds: of each role, measured on this machine or assumed.
         assumed_short: by speeds that are assumed in part, the minutes cannot test three proposals.
         refusal: why the run would not be started; None when it would.
@@ -40,6 +51,7 @@ class Estimate:
     labelled: Labelled
     plan: Plan
     short: bool
+    replay: int
     speeds: tuple[Speed, ...]
     time: ModelTime
     memory: Need
@@ -69,13 +81,15 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
             refusal = no
     seconds = _seconds(measured)
     planned = plan_in_time(search, labelled, seconds)
+    replay = replay_calls(rules.settings.voting, labelled) if planned.measured else 0
     return Estimate(
         rules=rules,
         labelled=labelled,
         plan=planned,
         short=planned.calls < plan_of(search, labelled).calls,
+        replay=replay,
         speeds=measured,
-        time=model_time(planned, search.budget_min, seconds),
+        time=model_time(planned, search.budget_min, seconds, replay=replay),
         memory=memory_need(rules, timeout_s=gate.ps_timeout_s),
         assumed_short=bool(too_short(planned, search.budget_min, seconds)) and not _is_measured(measured),
         refusal=refusal,

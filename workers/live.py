@@ -30,7 +30,7 @@ URGENT_LOOK_S = 0.25  # how often a search looks whether a decision waits for th
 HOST_LOCK_WAIT_S = 1.0
 HOST_LOCK_AGAIN_S = 10.0  # a fresh job costs a second of processor time, so another home is not asked for more often
 ROLES: dict[Stage, tuple[Role, ...]] = {
-    Stage.DETECT: (),
+    Stage.DETECT: (Role.TASK,),
     Stage.MUTATE: (Role.GENERATOR, Role.TASK),
     Stage.JUDGE: (Role.JUDGE,),
     Stage.DEDUPE: (Role.EMBEDDER,),
@@ -62,7 +62,7 @@ class LiveModels:
         self._host = Lock(_host_lock(settings.models.ollama_url))
         self._host_held = False
         self._patience_s = 0.0 if waited else settings.gate.wait_s
-        self._begun = begun or mine.trigger == "person"
+        self._begun = begun or mine.trigger == "person" or mine.stage is Stage.DETECT  # a canary begins no search
         self._server: ServerFacts | None = None
         self._slice_s = 0.0
         self._looked = 0.0

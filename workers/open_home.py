@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,8 @@ from workers.host_config import HostConfig, file_stamp, load_host_config, read_t
 from workers.queues import Bells
 from workers.relay import relay
 from workers.sessions import Database, database
+
+RING_AGAIN_S = 30.0  # after a Redis that was away; `evoctl tick` rings everything in the meantime
 
 
 class OpenHome:
@@ -31,6 +34,7 @@ class OpenHome:
         self._database: Database | None = None
         self._config: HostConfig | None = None
         self._stamp: tuple[int, int, int] | None = None
+        self._silent_until = 0.0  # monotonic; until then Redis is not tried again
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -79,11 +83,17 @@ class OpenHome:
         return read_template(self.config.path, rules.skill.template)
 
     def ring(self, bells: Iterable[Bell]) -> bool:
-        """Ring bells and whatever else Redis lost; False when Redis is away, which loses nothing."""
+        """Ring bells and whatever else Redis lost; False when Redis is away, which loses nothing.
+
+        A Redis that takes connections and says nothing costs a second; a person who votes pays that once, not at each key.
+        """
+        if time.monotonic() < self._silent_until:
+            return False
         door = Bells(self.home.redis_url)
         try:
             relay(self.home, door, bells)
         except Unreachable:
+            self._silent_until = time.monotonic() + RING_AGAIN_S
             return False
         finally:
             door.close()

@@ -105,7 +105,8 @@ def _open_steps(opened: Database) -> list[_Open]:
 def _quiet_s(session: Session, step: StepRow, run: RunRow, rules: Rules) -> float:
     """Return the quiet time that `LiveModels` will ask for: long before a search that nobody asked for begins."""
     gate = rules.settings.gate
-    begun = not step.waiting_for or run.trigger == "person" or journal.spent(session, run.id).calls
+    short = not step.waiting_for or run.trigger == "person" or step.stage == Stage.DETECT
+    begun = short or journal.spent(session, run.id).calls
     return gate.resume_idle_s if begun else max(gate.resume_idle_s, gate.start_idle_min * 60)
 
 
@@ -153,7 +154,7 @@ def _ready_bell(
 
 def _ring_of(bell: Bell, known: _Open | None) -> Ring:
     meta: dict[str, Any] = {"skill": bell.skill}
-    if bell.waiting_for and known is not None and bell.stage not in (Stage.DETECT, Stage.PROMOTE):
+    if bell.waiting_for and known is not None and bell.stage is not Stage.PROMOTE:
         settings = known.rules.settings
         meta["waiting_for"] = "a quiet moment"  # our word: a server's own must not reach Redis
         meta["hold"] = {

@@ -100,7 +100,9 @@ def _timers(opened: Database, config: HostConfig) -> None:
         with opened.write() as session:
             feedback.mature(session, rules, at)
             try:
-                checks.start_due(session, rules, read_template(config.path, spec.template), at)
+                text = read_template(config.path, spec.template)
+                checks.notice(session, rules, text, at)
+                checks.start_due(session, rules, text, at)
             except (ConfigError, BadInput) as trouble:
                 troubles.append(trouble)
     with opened.write() as session:

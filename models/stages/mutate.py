@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from models import journal, prompts, samples, searches
 from models.prompts import text_sha
+from models.search_tables import EvaluationRow, MutationPromptRow
 from models.steps import Claim
-from models.tables import EvaluationRow, MutationPromptRow, VariantRow
+from models.tables import VariantRow
 from models.work_tables import EvolutionRow, RunRow
 from pipeline.costs import example_size
 from pipeline.domain import Fate, Split

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import prompts, votes
+from models import ballots, prompts
 from models.prompts import text_sha
+from models.replays import replay_of
 from models.runs import cancel, ensure_skill
 from models.stages.bandit import report_of
 from models.steps import Claim, fence
 from models.tables import PromotionRow, PromptVersionRow, VariantRow
+from models.tallies import tally
 from models.work_tables import EvolutionRow, RunRow, StepRow
-from pipeline.algorithms.beta import probability_drop
-from pipeline.bandit import decide
+from pipeline.decision import Arm, Paired, Tally, drop_chance, evidence_of, replay_evidence, vote_evidence
 from pipeline.domain import Fate, RunKind, VariantId
 from pipeline.errors import NotFound
 from pipeline.flow import Publish
 from pipeline.promote import BACK, PromoteCase, PromoteDecision, Target
+from pipeline.rules import Rules
 from pipeline.skills import next_template
 
 
@@ -63,14 +67,18 @@ def intend(session: Session, mine: Claim, request: Publish, config_before: str, 
     if _intended(session, mine.run) is not None:
         return
     ensure_skill(session, request.skill, now)
-    tally = votes.tally(session, mine.run)
-    verdict = decide(mine.rules, tally, now)
+    run = session.get_one(RunRow, mine.run)
+    test = run.id if run.target_variant_id is None else session.get_one(VariantRow, run.target_variant_id).run_id
+    counted = tally(session, test)
+    evidence = _evidence(mine.rules, counted, request, session.get_one(RunRow, mine.run))
     session.add(
         PromotionRow(
             skill_name=request.skill, run_id=mine.run, kind="rollback" if mine.kind in BACK else "promote",
             from_version=request.expected_version, to_version=request.version, text=request.text, state="intended",
-            e_value=max(verdict.evidence, default=None), votes=tally.votes, accuracy_before=request.previous_accuracy,
-            accuracy_after=request.current_accuracy, config_before=config_before, created_at=now,
+            e_value=evidence.get("e_value"), votes=counted.votes, evidence=json.dumps(evidence),
+            actor="person" if run.trigger == "person" and mine.kind is not RunKind.EVOLUTION else "pipeline",
+            accuracy_before=request.previous_accuracy, accuracy_after=request.current_accuracy,
+            config_before=config_before, created_at=now,
         )
     )  # fmt: skip
     session.flush()
@@ -123,7 +131,7 @@ def _end_open_tests(session: Session, mine: Claim, now: datetime) -> None:
     )  # fmt: skip
     for other in others.all():
         cancel(session, other, f"run r{mine.run} put another prompt in use", now)
-        votes.close_ballots(session, other.id, now)
+        ballots.close_ballots(session, other.id, now)
 
 
 def _winner(session: Session, run: RunRow) -> VariantRow:
@@ -160,13 +168,46 @@ def _measured(
 ) -> tuple[float | None, float | None, float | None]:
     """Accuracy of both prompts on samples nothing was selected on, and the chance of a real drop between them."""
     evolution = session.get(EvolutionRow, variant.run_id if run.target_variant_id else run.id)
-    flags = report_of(evolution) if evolution else {}
+    report = report_of(evolution) if evolution else {}
     tested = session.get_one(RunRow, evolution.run_id).version if evolution else 0
-    old = flags.get(0 if in_use.version == tested else in_use.variant_id or -1)  # None: it was not in that test
-    new = flags.get(variant.variant_id)
+    old = report.get(0 if in_use.version == tested else in_use.variant_id or -1)  # None: it was not in that test
+    new = report.get(variant.variant_id)
     if not old or not new or len(old) != len(new):
         return None, None, None
-    drop = probability_drop(
-        sum(old), len(old) - sum(old), sum(new), len(new) - sum(new), mine.rules.settings.promotion.max_drop
-    )
-    return sum(old) / len(old), sum(new) / len(new), drop
+    flags = _paired(evolution, variant, old, new, in_use_tested=in_use.version == tested)
+    arm = Arm(variant=VariantId(variant.variant_id), name="", instruction="", wins=0, losses=0, flags=flags)
+    return sum(old) / len(old), sum(new) / len(new), drop_chance(mine.rules, arm)
+
+
+def _paired(
+    evolution: EvolutionRow | None,
+    variant: VariantRow,
+    old: tuple[int, ...],
+    new: tuple[int, ...],
+    *,
+    in_use_tested: bool,
+) -> Paired:
+    """Count right and wrong answers of both prompts on the same samples: those of the replay, else of the report."""
+    found = replay_of(evolution)
+    if found is not None and in_use_tested:
+        return found.flags(VariantId(variant.variant_id))
+    flags = Paired()
+    for before, after in zip(old, new, strict=True):
+        flags = flags.plus(incumbent=bool(before), challenger=bool(after))
+    return flags
+
+
+def _evidence(rules: Rules, counted: Tally, request: Publish, run: RunRow) -> dict[str, Any]:
+    """Return the counts behind a promotion, for its history; empty for a rollback."""
+    if request.back:
+        return {}
+    wanted = run.target_variant_id
+    arms = [arm for arm in counted.arms if wanted is None or arm.variant == wanted]
+    if not arms:
+        return {}
+    arm = max(arms, key=lambda one: evidence_of(rules, one))
+    return {
+        "e_value": evidence_of(rules, arm), "replay_e": replay_evidence(rules, arm), "votes_e": vote_evidence(rules, arm),
+        "wins": arm.wins, "losses": arm.losses, "replay_wins": arm.replay_wins, "replay_losses": arm.replay_losses,
+        "votes": counted.votes, "challengers": len(counted.arms),
+    }  # fmt: skip

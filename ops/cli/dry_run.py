@@ -47,6 +47,7 @@ def _data(found: Estimate, code: int) -> dict[str, object]:
         "labelled_total": found.labelled.total,
         "labelled_wanted": search.min_labelled,
         "plan": found.plan,
+        "replay": found.replay,
         "minutes_end_it": found.short,
         "speeds": [
             {"role": one.role, "tag": one.tag, "call_s": one.seconds, "measured_calls": one.calls}
@@ -102,7 +103,8 @@ def _tests(found: Estimate) -> str:
 def _calls(found: Estimate) -> str:
     plan, budget = found.plan, found.rules.settings.search.budget_calls
     unused = f" of a budget of {budget}" if plan.calls < budget else ""
-    after = f"; after it {plan.judge} judge, {plan.embedder} embedder"
+    replay = f", at most {found.replay} task for the replay" if found.replay else ""
+    after = f"; after it {plan.judge} judge, {plan.embedder} embedder{replay}"
     return f"at most {plan.calls}{unused}: about {plan.generator} generator, {plan.task} task{after}"
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,6 @@ from ops.cli.output import progress, show
 from ops.cli.results import run_number
 from ops.cli.skill import SKILL
 from ops.cli.words import run_state
-from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from models.report_values import RunLine
@@ -25,10 +23,7 @@ if TYPE_CHECKING:
     from workers.client import Started
     from workers.overview import Overview
 
-MAX_FILE = 256 * 1024  # bytes of a prompt
 WAIT_STEP_S = 0.5
-LETTERS = "abcdefghij"
-SHOWN_LETTERS = "abc"
 # As the settings name them; a test holds them equal, so that help need not load the settings.
 BUDGET_NAMES = ("light", "medium", "heavy")
 MODES = ("race", "promptbreeder")
@@ -107,46 +102,9 @@ def _started(call: Call, skill: str, started: Started, search: Search, *, wait: 
         )
 
     call.result("enqueue", data, text)
-    _say_unrung(call, started)
+    say_unrung(call, started)
     call.next("evoctl status", f"evoctl results {skill}", f"evoctl cancel r{started.run}")
     return NEGATIVE if wait and line.ending in ("failed", "refused") else 0
-
-
-def _variant_options(function: Any) -> Any:
-    for letter in reversed(LETTERS):
-        function = click.option(
-            f"--variant-{letter}", letter, metavar="FILE", required=letter == "a", hidden=letter not in SHOWN_LETTERS,
-            help="An instruction, or a whole template." + (" Up to --variant-j." if letter == "c" else ""),
-        )(function)  # fmt: skip
-    return function
-
-
-@command(
-    "create",
-    examples="evoctl create file-naming --variant-a shorter.md\n"
-    "evoctl create file-naming --variant-a a.md --variant-b b.md --variant-c c.md",
-)
-@SKILL
-@_variant_options
-@click.option("--reason", default="prompts written by a person", metavar="TEXT", help="Kept with the run.")
-@pass_call
-def create(call: Call, /, skill: str, *, reason: str, **files: str | None) -> None:
-    """Put prompts that you wrote to the vote.
-
-    They stand beside the one in use, blind. No model writes anything. Only the instruction of a template is tested; the frame with the fields stays.
-    """
-    given = [(letter, files[letter]) for letter in LETTERS if files.get(letter)]
-    for (letter, _), wanted in zip(given, LETTERS, strict=False):
-        if letter != wanted:
-            raise BadInput(f"There is a --variant-{letter} but no --variant-{wanted}.")
-    instructions = tuple(_instruction(str(path)) for _, path in given)
-    with call.evolution() as evolution:
-        started = evolution.create(skill, instructions, reason=reason)
-    names = [f"variant_{letter}" for letter, _ in given]
-    data = {"run": started.run, "skill": skill, "variants": names, "rung": started.rung}
-    call.result("create", data, lambda: f"Run r{started.run} of {skill} puts {', '.join(names)} to the vote.")
-    _say_unrung(call, started)
-    call.next(f"evoctl vote {skill}", f"evoctl results {skill}")
 
 
 @command("cancel", examples="evoctl cancel r7\nevoctl cancel r7 --reason 'wrong data'")
@@ -187,7 +145,8 @@ def _plan(search: Search) -> str:
     )
 
 
-def _say_unrung(call: Call, started: Started) -> None:
+def say_unrung(call: Call, started: Started) -> None:
+    """Say that a run waits for Redis to come back."""
     if not started.rung:
         call.note("Redis is away; the run is kept and begins when `evoctl up` (or `evoctl tick` and a worker) runs.")
 
@@ -210,27 +169,3 @@ def _wait(call: Call, overview: Overview, run: int) -> RunLine:
             if line.ended_at is not None or line.open_ballots:
                 return line
             time.sleep(WAIT_STEP_S)
-
-
-def _instruction(path: str) -> str:
-    """Read a file with an instruction or a whole template.
-
-    Raises:
-        BadInput: it cannot be read, is too long, or is no text.
-    """
-    from pipeline.skills import PLACEHOLDER, parse_template
-
-    try:
-        if not Path(path).is_file():
-            raise BadInput(f"{path} is no file.")
-        content = Path(path).read_bytes()[: MAX_FILE + 1]
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read.", why=error.strerror or str(error)) from error
-    except ValueError as error:
-        raise BadInput(f"{path} is no UTF-8 text.", why=str(error)) from error
-    if len(content) > MAX_FILE:
-        raise BadInput(f"{path} is longer than {MAX_FILE} bytes.")
-    if "\x00" in text:
-        raise BadInput(f"{path} has a NUL character.")
-    return parse_template(text).instruction if PLACEHOLDER.search(text) else text.strip()

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ops.cli.audit import audit
 from ops.cli.call import Call, Group, command, pass_call
 from ops.cli.output import show, table
 from ops.cli.skill import SKILL
@@ -163,6 +164,7 @@ feedback.add_command(add)
 feedback.add_command(import_)
 feedback.add_command(list_)
 feedback.add_command(undo)
+feedback.add_command(audit)
 
 
 def _check(evolution: Evolution, skill: str, lines: IO[bytes]) -> list[tuple[int, str]]:

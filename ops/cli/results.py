@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from models.report_results import ArmResult, Results
 
 ID_DIGITS = 9
-HEAD = ("PROMPT", "WINS", "LOSSES", "TIES", "WIN RATE", "95 %", "EVIDENCE", "P(BEST)", "REPORT SAMPLES", "STATE")
+VOTES_HEAD = ("PROMPT", "WINS", "LOSSES", "TIES", "WIN RATE", "95 %")
+EVIDENCE_HEAD = ("PROMPT", "REPLAY", "E REPLAY", "E VOTES", "EVIDENCE", "P(BEST)", "REPORT SAMPLES", "STATE")
 
 
 def run_number(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -36,8 +37,8 @@ def run_number(ctx: click.Context, param: click.Parameter, value: str | None) ->
 def results(call: Call, skill: str, *, run: int | None) -> None:
     """Show how a skill's test stands.
 
-    Wins and losses are against the prompt in use. The evidence (an e-value) decides: it promotes at the mark. The chance
-    of being the best is shown and decides nothing.
+    Wins and losses are against the prompt in use. The evidence (an e-value) is that of the replay on held-out tasks times
+    that of the votes; it alone decides: it promotes at the mark. The chance of being the best decides nothing.
     """
     from models import report_results
     from workers.clock import now
@@ -67,23 +68,17 @@ def _data(found: Results) -> dict[str, object]:
 
 
 def _text(found: Results, days: float | None, *, plain: bool) -> str:
-    mark = f" ({SIMULATED})" if found.simulated else ""
-    head = f"Run r{found.run}{mark} of {found.skill}, begun from v{found.version}: {found.ending or found.stage}"
-    lines = [head, f"Because  {show(found.reason)}"]
+    label = f" ({SIMULATED})" if found.simulated else ""
+    lines = [
+        f"Run r{found.run}{label} of {found.skill}, begun from v{found.version}: {found.ending or found.stage}",
+        f"Because  {show(found.reason)}",
+    ]
+    if found.restarted:
+        lines.append(f"Anew     the comparison began anew: {show(found.restarted)}; earlier votes count no more")
     if found.arms:
-        voted = f"{found.votes} of at most {found.cap}"
-        skipped = f", {found.skipped} skipped" if found.skipped else ""
-        since = f", day {days:.1f} of {found.max_days:g}" if days is not None else ""
-        lines.append(
-            f"Votes    {voted}{skipped}{since}; {found.open_ballots} ballots open, {found.equal} inputs gave equal results"
-        )
-        lines += ["", table(HEAD, [_row(arm, found) for arm in found.arms], plain=plain), ""]
+        lines += [*_counts(found, days), "", _tables(found, plain=plain), ""]
     lines.append(show(found.verdict))
-    if found.chance is not None:
-        lines.append(
-            f"If {found.leader} goes on winning {found.leader_rate:.0%} of its comparisons, the votes left promote it "
-            f"with a chance of {found.chance:.0%}."
-        )
+    lines += [show(note) for note in found.notes]
     if found.ended_at is not None:
         lines.append(f"Ended {moment(found.ended_at)}.")
     if found.simulated:
@@ -91,11 +86,40 @@ def _text(found: Results, days: float | None, *, plain: bool) -> str:
     return "\n".join(lines)
 
 
-def _row(arm: ArmResult, found: Results) -> tuple[object, ...]:
+def _counts(found: Results, days: float | None) -> list[str]:
+    """Say how many tasks and votes there are, and what became of the ballots."""
+    since = f", day {days:.1f} of {found.max_days:g}" if days is not None else ""
+    left_out = f"; {', '.join(found.behind)} did worse" if found.behind else ""
+    chosen = f"{found.selected} logged tasks chose{left_out}" if found.selected else "nothing to choose by"
+    lines = [f"Replay   {chosen}; {found.confirmed} held-out tasks give the evidence that the votes start from"]
+    if found.mode == "live":
+        return [*lines, f"Live     {found.votes} of at most {found.cap} tasks have an outcome{since}"]
+    extra = [(found.skipped, "skipped"), (found.undone, "taken back")]
+    aside = "".join(f", {n} {what}" for n, what in extra if n)
+    expired = f", {found.expired} expired" if found.expired else ""
+    lines.append(
+        f"Votes    {found.votes} of at most {found.cap}{aside}{since}; {found.open_ballots} ballots open{expired}, "
+        f"{found.equal} inputs gave equal results"
+    )
+    return lines
+
+
+def _tables(found: Results, *, plain: bool) -> str:
+    votes = table(VOTES_HEAD, [_vote_row(arm) for arm in found.arms], plain=plain)
+    return votes + "\n\n" + table(EVIDENCE_HEAD, [_evidence_row(arm, found) for arm in found.arms], plain=plain)
+
+
+def _vote_row(arm: ArmResult) -> tuple[object, ...]:
     n = arm.wins + arm.losses
+    rate, interval = (number(arm.wins / n), f"{arm.low:.2f} to {arm.high:.2f}") if n else ("-", "-")
+    return arm.name, arm.wins, arm.losses, arm.ties, rate, interval
+
+
+def _evidence_row(arm: ArmResult, found: Results) -> tuple[object, ...]:
+    known = arm.e_value is not None
     return (
-        arm.name, arm.wins, arm.losses, arm.ties, number(arm.wins / n) if n else "-",
-        f"{arm.low:.2f} to {arm.high:.2f}" if n else "-",
-        "-" if arm.e_value is None else f"{arm.e_value:.3g} of {found.mark:g}", number(arm.p_best),
+        arm.name, f"{arm.replay_wins} : {arm.replay_losses}" if known else "-",
+        number(arm.replay_e, ".3g"), number(arm.votes_e, ".3g"),
+        f"{arm.e_value:.3g} of {found.mark:g}" if known else "-", number(arm.p_best),
         "-" if arm.tested is None else f"{arm.right} of {arm.tested} right", arm.fate,
     )  # fmt: skip

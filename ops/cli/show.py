@@ -211,6 +211,7 @@ def _skill_text(
     parts = [
         f"{status.skill}: prompt v{status.version}, run by {show(status.task_model)}, scored by {show(status.scorer)}",
         f"Accuracy   {accuracy(status.accuracy)}; the threshold is {status.threshold:.2f}",
+        f"Watch      {show(status.watch)}",
         f"Last check {moment(status.checked_at)} {show(status.finding)}".rstrip(),
         *(f"Open       {run_name(line)} {line.kind}: {run_state(line)}" for line in status.open),
     ]
@@ -231,7 +232,8 @@ def _promotion(one: PromotionLine) -> str:
     accuracies = arrow(one.accuracy_before, one.accuracy_after)
     measured = f", accuracy {accuracies} on samples nothing was selected on" if accuracies != "-" else ""
     mark = f" ({SIMULATED})" if one.simulated else ""
+    by = f" by {one.actor}" if one.actor else ""
     return (
         f"{moment(one.applied_at or one.created_at)}  {one.kind} v{one.from_version} to v{one.to_version}, {one.state}, "
-        f"run r{one.run}{mark}{evidence}{measured}: {show(one.reason, limit=300)}"
+        f"run r{one.run}{mark}{by}{evidence}{measured}: {show(one.reason, limit=300)}"
     )

@@ -3,7 +3,9 @@
 # ruff: noqa: PLC0415 - help and completion import none of what the command needs
 from __future__ import annotations
 
+import shutil
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -12,23 +14,25 @@ from ops.cli import output
 from ops.cli.call import Call, command, pass_call
 from ops.cli.output import show
 from ops.cli.skill import OPTIONAL_SKILL
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Refused
 
 if TYPE_CHECKING:
-    from models.votes import Counted, Shown
+    from models.ballots import Shown
+    from models.votes import Counted
     from pipeline.domain import Choice
     from workers.client import Evolution
 
-KEYS = {"t": "tie", "n": "none", "s": "skip"}
-LONGEST = 6000  # characters shown of one text
-FIELD = 1500  # characters shown of one field of the input
+KEYS = {"t": "tie", "0": "tie", "n": "none", "s": "skip", "u": "undo", "q": "quit", "?": "help"}
+ANSWERS = ("tie", "none", "skip", "undo")  # options of a program's answer, beside --pick
+PROMPT = "t no difference, n none is good, s skip, u undo, q quit, ? keys"
+SHORT = "t n s u q ?"
 VOTER = "terminal"
 
 
 @command(
     "vote",
     examples="evoctl vote file-naming\nevoctl vote --count 5\nevoctl vote --json\n"
-    "evoctl vote --ballot 12 --pick 2\nevoctl vote --ballot 12 --tie",
+    "evoctl vote --ballot 12 --pick 2\nevoctl vote --ballot 12 --tie\nevoctl vote --ballot 12 --undo",
 )
 @OPTIONAL_SKILL
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after so many ballots.")
@@ -37,6 +41,7 @@ VOTER = "terminal"
 @click.option("--tie", is_flag=True, help="No result is better than the others.")
 @click.option("--none", is_flag=True, help="No result is good.")
 @click.option("--skip", is_flag=True, help="Do not count this ballot.")
+@click.option("--undo", is_flag=True, help="Take the vote on this ballot back, if it is its test's newest.")
 @pass_call
 def vote(
     call: Call, /, skill: str | None, *, count: int | None, ballot: int | None, pick: int | None, **flags: bool
@@ -44,97 +49,186 @@ def vote(
     """Vote on results, blind.
 
     The input and up to four results are shown in random order; which prompt wrote which is not. Keys: 1 to 4 the best
-    result, t a tie, n none is good, s skip, q quit. With --json the next ballot is printed and nothing is asked.
+    result, t or 0 no difference, n none is good, s skip, u undo the last vote, q quit, ? the keys. With --json the next
+    ballot is printed and nothing is asked.
     """
-    answers = [choice for choice in ("tie", "none", "skip") if flags[choice]] + ["pick"] * (pick is not None)
+    answers = [answer for answer in ANSWERS if flags[answer]] + ["pick"] * (pick is not None)
     if ballot is None and answers:
         raise BadInput("An answer needs the ballot it is for.", hint="evoctl vote --json prints the next one.")
     if ballot is not None and len(answers) != 1:
-        raise BadInput("A ballot needs one answer.", hint="Add one of --pick N, --tie, --none and --skip.")
+        raise BadInput("A ballot needs one answer.", hint="Add one of --pick N, --tie, --none, --skip and --undo.")
     with call.evolution() as evolution:
         name = evolution.config.skill(skill).name if skill else None
-        if ballot is not None:
+        if ballot is not None and answers == ["undo"]:
+            _undo(call, evolution, ballot)
+        elif ballot is not None:
             _answer(call, evolution, ballot, answers[0], pick)
         elif call.json or not output.is_terminal():
             _print_next(call, evolution.next_ballot(name))
         else:
-            _ask_until_done(call, evolution, name, count)
+            _ask_until_done(call, _Sitting(evolution, name), count)
 
 
 def _answer(call: Call, evolution: Evolution, ballot: int, answer: str, position: int | None) -> None:
     from pipeline.domain import Choice
 
-    counted = evolution.vote(ballot, Choice(answer), position=position, voter=VOTER)
+    choice = Choice(answer)
+    counted = evolution.vote(ballot, choice, position=position, voter=VOTER)
     data = {"ballot": ballot, "choice": answer, "position": position, "counted": counted.fresh, **_outcome(counted)}
-    call.result("vote", data, lambda: _said(counted))
+    call.result("vote", data, lambda: _said(counted, choice))
+
+
+def _undo(call: Call, evolution: Evolution, ballot: int) -> None:
+    undone = evolution.undo_vote(ballot)
+    words = (
+        f"The vote on ballot {ballot} is taken back; the ballot is open again."
+        if undone
+        else f"Ballot {ballot} has no vote; nothing was changed."
+    )
+    call.result("vote.undo", {"ballot": ballot, "undone": undone}, lambda: words)
 
 
 def _print_next(call: Call, ballot: Shown | None) -> None:
     """Print the next ballot without asking; neither arms nor prompts are in it."""
-    call.result("vote", {"ballot": ballot}, lambda: _text(ballot) if ballot else "There is nothing to vote on.")
+    from ops.cli.ballot_text import laid_out
+
+    call.result("vote", {"ballot": ballot}, lambda: laid_out(ballot) if ballot else "There is nothing to vote on.")
     if ballot is not None:
         call.next(f"evoctl vote --ballot {ballot.ballot} --pick N (or --tie, --none, --skip)")
 
 
-def _ask_until_done(call: Call, evolution: Evolution, skill: str | None, count: int | None) -> None:
+@dataclass(slots=True)
+class _Sitting:
+    """What a person has answered since the command began.
+
+    Attributes:
+        skill: None votes on ballots of all skills.
+        given: ballots answered, the newest last.
+        last: skill of the newest.
+        decided: the newest decided its test, so that it stands.
+    """
+
+    evolution: Evolution
+    skill: str | None
+    given: list[int] = field(default_factory=list)
+    last: str = ""
+    decided: bool = False
+
+    def answer(self, ballot: Shown, choice: Choice, position: int | None, took_ms: int) -> str:
+        """Count an answer; returns what it did, in words."""
+        try:
+            counted = self.evolution.vote(ballot.ballot, choice, position=position, voter=VOTER, took_ms=took_ms)
+        except Refused as error:  # somebody else decided the test meanwhile
+            return show(error)
+        if counted.fresh:
+            self.given.append(ballot.ballot)
+            self.last, self.decided = ballot.skill, bool(_outcome(counted)["decided"])
+        return _said(counted, choice)
+
+    def undo(self) -> str:
+        """Take the newest answer back; returns what that did, in words."""
+        try:
+            undone = self.evolution.undo_vote(self.given[-1])
+        except Refused as error:
+            return show(error)
+        self.given.pop()
+        return "Taken back." if undone else "That vote was taken back before; nothing was changed."
+
+
+def _ask_until_done(call: Call, sitting: _Sitting, count: int | None) -> None:
     """Show ballot after ballot until the person leaves, the count is reached or none is left."""
-    voted = 0
-    while count is None or voted < count:
-        ballot = evolution.next_ballot(skill)
-        if ballot is None:
-            click.echo("There is nothing to vote on." if not voted else "No further ballot is ready.")
-            return
-        click.echo(_text(ballot))
-        began = time.monotonic()
-        answer = _read_key(len(ballot.cards))
-        if answer is None:
-            return
-        choice, position = answer
-        took_ms = round((time.monotonic() - began) * 1000)
-        counted = evolution.vote(ballot.ballot, choice, position=position, voter=VOTER, took_ms=took_ms)
-        click.echo(_said(counted) + "\n")
-        voted += 1
-    call.next("evoctl results " + (skill or "SKILL"))
-
-
-def _read_key(cards: int) -> tuple[Choice, int | None] | None:
-    """Wait for a key that means something; None means that the person leaves."""
+    from ops.cli.ballot_text import laid_out
     from pipeline.domain import Choice
 
-    keys = f"1{f' to {cards}' if cards > 1 else ''} best, t tie, n none is good, s skip, q quit"
-    click.echo(f"[{keys}] ", nl=False)
+    while count is None or len(sitting.given) < count:
+        ballot = sitting.evolution.next_ballot(sitting.skill)
+        if ballot is None:
+            click.echo("No further ballot is ready." if sitting.given else "There is nothing to vote on.")
+            break
+        columns = shutil.get_terminal_size().columns
+        click.echo(laid_out(ballot, columns))
+        began = time.monotonic()
+        answer, position = _read_key(len(ballot.cards), columns, undo=bool(sitting.given))
+        if answer == "quit":
+            return
+        if answer == "undo":
+            said = sitting.undo()
+        else:
+            took_ms = round((time.monotonic() - began) * 1000)
+            said = sitting.answer(ballot, Choice(answer), position, took_ms)
+        click.echo(said + "\n")
+    if sitting.given:
+        undo = () if sitting.decided else (f"evoctl vote --ballot {sitting.given[-1]} --undo",)
+        call.next(f"evoctl results {sitting.last}", *undo)
+
+
+def _read_key(cards: int, columns: int, *, undo: bool) -> tuple[str, int | None]:
+    """Wait for a key that means something now; help is given here."""
+    picks = f"1{f' to {cards}' if cards > 1 else ''} best"
+    prompt = f"[{picks}, {PROMPT}] "
+    if len(prompt) >= columns:
+        prompt = f"[{picks}, {SHORT}] "
+    click.echo(prompt, nl=False)
     while True:
-        key = click.getchar().lower()
-        if key == "q" or not key:
-            click.echo("q")
-            return None
-        if key in KEYS:
-            click.echo(key)
-            return Choice(KEYS[key]), None
-        if key.isdecimal() and key.isascii() and 1 <= int(key) <= cards:
-            click.echo(key)
-            return Choice.PICK, int(key)
+        key = _key()
+        answer, position = meaning(key, cards)
+        if not answer:
+            continue
+        click.echo(key if answer != "quit" else "q")
+        if answer == "help":
+            click.echo(_help(picks))
+        elif answer == "undo" and not undo:
+            click.echo(
+                "No vote was given since this command began; evoctl vote --ballot ID --undo takes an earlier one back."
+            )
+        else:
+            return answer, position
+        click.echo(prompt, nl=False)
 
 
-def _text(ballot: Shown) -> str:
-    """Lay a ballot out; every text in it is of others."""
-    rule = "-" * 72
-    lines = [f"Ballot {ballot.ballot} of {ballot.skill} (vote {ballot.votes + 1} of at most {ballot.cap})", rule]
-    for name, value in ballot.fields:
-        lines.append(f"{show(name, limit=100)}: {show(value, newlines=True, limit=FIELD)}")
-    lines.append(rule)
-    for position, card in enumerate(ballot.cards, start=1):
-        lines.append(f"{position}:\n{output.lines_of(card[:LONGEST], '   ') if card else '   (empty)'}")
-    lines.append(rule)
-    return "\n".join(lines)
+def meaning(key: str, cards: int) -> tuple[str, int | None]:
+    """Return what a key says and, for a pick, which result; an empty word when it says nothing.
+
+    >>> meaning("2", 3), meaning("T", 3), meaning("4", 3), meaning("", 3)
+    (('pick', 2), ('tie', None), ('', None), ('quit', None))
+    """
+    if not key:
+        return "quit", None  # the terminal is gone
+    if key.lower() in KEYS:
+        return KEYS[key.lower()], None
+    picked = key.isdecimal() and key.isascii() and len(key) == 1 and 1 <= int(key) <= cards
+    return ("pick", int(key)) if picked else ("", None)
 
 
-def _said(counted: Counted) -> str:
+def _key() -> str:
+    try:
+        return click.getchar()
+    except EOFError:  # Ctrl-D
+        return ""
+
+
+def _help(picks: str) -> str:
+    rows = (
+        (picks.removesuffix(" best"), "this result is the best"),
+        ("t or 0", "there is no difference"),
+        ("n", "none is good"),
+        ("s", "skip: the ballot is not counted"),
+        ("u", "undo the last vote of this sitting"),
+        ("q", "quit; what was voted stays counted"),
+        ("?", "these keys"),
+    )
+    return "\n".join(f"  {keys:7} {what}" for keys, what in rows)
+
+
+def _said(counted: Counted, choice: Choice) -> str:
     """Say what the vote did, without telling which prompt was picked."""
+    from pipeline.domain import Choice as Choices
     from pipeline.domain import Waiting
 
     if not counted.fresh:
         return "This ballot was voted on before; nothing was changed."
+    if choice is Choices.SKIP:
+        return "Skipped."
     if counted.verdict.next is Waiting.FOR_VOTES:
         return "Counted."
     return f"Counted. The test is decided: {show(counted.verdict.reason)}."

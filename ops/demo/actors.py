@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from models.ballots import Shown
 from models.feedback import Feedback
-from models.votes import Shown
 from ops.demo.scene import Pair
 from pipeline.algorithms.streams import seed32, stream
 from pipeline.domain import Choice

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import prompts, votes
+from models import prompts
 from models.stages.bandit import report_of
 from models.tables import PromotionRow, VariantRow, VoteRow
+from models.tallies import tally
 from models.work_tables import CancelledCallRow, EvolutionRow, GateEventRow, ModelCallRow, RunRow
 from ops.demo.scene import SKILL
 from pipeline.algorithms.beta import clopper_pearson
@@ -122,9 +123,9 @@ def _lineage(session: Session, run: int) -> list[str]:
 
 
 def _votes(session: Session, run: int) -> str:
-    tally = votes.tally(session, run)
+    counted = tally(session, run)
     cast = session.scalar(select(func.count()).select_from(VoteRow)) or 0
-    arms = ", ".join(f"{arm.name} {arm.wins}:{arm.losses}" for arm in tally.arms)
+    arms = ", ".join(f"{arm.name} {arm.wins}:{arm.losses}" for arm in counted.arms)
     return f"{cast} blind votes by a simulated voter; won : lost against the prompt in use: {arms}"
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -32,6 +32,8 @@ from workers.lease import foreground
 POLL_S = 0.1
 PATIENCE_S = {False: 240.0, True: 24 * 3600.0}  # simulated, real: then the demo gives up
 AGAIN = 30  # pictures named with the bad prompt, at most, before its rollback
+LATER = 5  # every so many-th picture comes in only while people vote
+FEW = 5  # pictures named in one go meanwhile
 SEED = 7
 BAD = "Be creative: invent a poetic title for the picture and explain in a sentence why it fits."
 SPEED = 1500  # tokens per second of the simulated models: slow enough to be caught in the middle of a reply
@@ -42,6 +44,7 @@ class Story:
     """What the demo goes by.
 
     Attributes:
+        pairs: the history; `later`: pictures that come in while people vote.
         quiet: nothing is told on the way (for `--json`).
     """
 
@@ -49,6 +52,7 @@ class Story:
     host: Host
     voter: Voter
     pairs: tuple[Pair, ...]
+    later: list[Pair]
     until: float
     quiet: bool
     began: float
@@ -85,7 +89,8 @@ def run_demo(*, real: bool = False, keep: str | None = None, seed: int | None = 
             pairs = load_pairs()
             rules = evolution.rules(SKILL)
             story = Story(
-                evolution=evolution, host=Host(stage.url, rules, chosen), voter=Voter(rules, pairs, chosen), pairs=pairs,
+                evolution=evolution, host=Host(stage.url, rules, chosen), voter=Voter(rules, pairs, chosen),
+                pairs=tuple(pair for i, pair in enumerate(pairs) if i % LATER), later=list(pairs[::LATER]),
                 until=began + PATIENCE_S[real], quiet=as_json, began=began,
             )  # fmt: skip
             with contextlib.closing(story.host):
@@ -188,6 +193,8 @@ def _vote_until_decided(story: Story, run: int) -> str:
             return row.ending
         ballot = story.evolution.next_ballot(SKILL)
         if ballot is None:
+            if stage == Stage.BANDIT:
+                _name_more(story)
             story.wait()
             continue
         choice, position = story.voter.choose(ballot)
@@ -195,6 +202,15 @@ def _vote_until_decided(story: Story, run: int) -> str:
         votes += choice is not Choice.SKIP
         if counted.verdict.winner is not None:
             story.tell(f"Decided: {counted.verdict.reason}.")
+
+
+def _name_more(story: Story) -> None:
+    """Name a few new pictures with the prompt in use; some of them become ballots, and nobody has said yet if they are right."""
+    few, story.later[:FEW] = story.later[:FEW], []
+    if few:
+        template = parse_template(story.evolution.template(story.evolution.rules(SKILL)))
+        told = story.host.run(template, few, version=1)
+        story.evolution.feedback(SKILL, [replace(one, expected=None) for one in told])
 
 
 def _bad_promotion(story: Story) -> int:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -34,6 +34,7 @@ prompt_evolution:
   work: {{tick_s: 0.5, unreachable_retry_s: 1}}
 {models}"""
 PATIENCE_S = 90.0
+LATER = 5  # every so many-th picture comes in only while people vote
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Journey:
     pairs: tuple[Pair, ...]
     host: Host
     voter: Voter
+    later: list[Pair] = field(default_factory=list)  # pictures that come in when people could vote and nothing is ready
     kills: list[tuple[str, str, float]] = field(default_factory=list)
     inodes: list[int] = field(default_factory=list)  # of config.yaml, one for each time it was replaced
 
@@ -78,9 +80,17 @@ class Journey:
         last = [step for step in self.steps() if step.stage == "bandit"][-1:]
         if not last or last[0].state != StepState.WAITING:
             return
+        if self.later and self.evolution.next_ballot(SKILL) is None:
+            self.name_more(SKILL)
         while (ballot := self.evolution.next_ballot(SKILL)) is not None:
             choice, position = self.voter.choose(ballot)
             self.evolution.vote(ballot.ballot, choice, position=position)
+
+    def name_more(self, skill: str) -> None:
+        """Bring in new pictures that nobody has judged; some of them become ballots."""
+        template = parse_template(self.evolution.template(self.evolution.rules(SKILL)))
+        told, self.later = self.host.run(template, self.later, version=1, prefix="new-"), []
+        self.evolution.feedback(skill, [replace(one, expected=None) for one in told])
 
     def outcome(self) -> tuple[object, ...]:
         """Return what must be the same however often something was killed."""
@@ -152,7 +162,8 @@ def journey(folder: Path, *, seed: int = 7, speed: int = 0, settings: str = SETT
     ):
         rules, pairs = evolution.rules(SKILL), load_pairs()
         host = Host(running.url, rules, seed)
-        observed = Journey(running, evolution, pairs, host, Voter(rules, pairs, seed))
+        history = tuple(pair for i, pair in enumerate(pairs) if i % LATER)
+        observed = Journey(running, evolution, history, host, Voter(rules, pairs, seed), list(pairs[::LATER]))
         over = threading.Event()
         observer = threading.Thread(target=_observe, args=(running.home.config, observed.inodes, over))
         observer.start()

@@ -95,6 +95,7 @@ def test_a_vote_is_decided_while_the_other_skill_searches(start_journey: Any) ->
         journey.evolution.create(
             OTHER, ("Name it in kebab-case, lower case, with words of the description.",), reason="a test"
         )
+        journey.name_more(OTHER)
         journey.until(lambda: journey.evolution.next_ballot(OTHER) is not None, "a ballot")
         _feed(journey, "file-naming")
         journey.until(lambda: _generations(journey).get("file-naming", 0) >= 2, "the other search")

@@ -23,9 +23,13 @@ from models.runs import Bell
 from models.stages.bandit import save_bandit
 from models.steps import Claim
 from models.tables import BallotRow, SampleRow, VariantRow
-from models.work_tables import RunRow, StepRow
-from pipeline.bandit import INCUMBENT, Ballot, BanditDecision, Card, Verdict
+from models.tallies import arm_rows
+from models.work_tables import EvolutionRow, RunRow, StepRow
+from pipeline.ballots import Ballot, Card
+from pipeline.bandit import BanditDecision
+from pipeline.decision import INCUMBENT, Verdict
 from pipeline.domain import RunKind, SampleId, SkillName, Stage, VariantId, Waiting
+from pipeline.replay import Replay
 from pipeline.rules import Rules
 from pipeline.settings import Settings, Voting, Work
 from pipeline.skills import SkillSpec
@@ -125,8 +129,11 @@ class Memory:
         """Save *ballots* as the bandit stage does, and wait for votes."""
         verdict = Verdict(next=Waiting.FOR_VOTES, winner=None, evidence=(), dropped=(), reason="")
         due = self.now + timedelta(days=14)
-        decision = BanditDecision(next=verdict.next, verdict=verdict, ballots=ballots, report=(), due=due)
         with self.write() as session:
+            begun = session.get_one(EvolutionRow, mine.run).replay
+            arms = tuple(VariantId(row.variant_id) for row in arm_rows(session, mine.run))
+            found = None if begun else Replay(prompts=(), kept=arms, served_by=())
+            decision = BanditDecision(next=verdict.next, verdict=verdict, ballots=ballots, replay=found, due=due)
             save_bandit(session, mine, decision, self.now)
             steps.advance(session, mine, decision.next, self.now, due=due)
 

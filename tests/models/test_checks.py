@@ -90,7 +90,7 @@ def test_feedback_starts_a_check_only_when_it_would_find_something(memory: Any) 
     with memory.write() as session:
         prompts.note_version(session, memory.rules.skill, TEXT, memory.now)
     for i in range(30):
-        memory.tell(f"t{i}", output="bad now", expected="good", version=1, now=memory.now + timedelta(hours=1))
+        memory.tell(f"n{i}", output="bad now", expected="good", version=1, now=memory.now + timedelta(hours=1))
 
     assert worth().stage is Stage.DETECT
     assert worth() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,8 @@ def samples(memory: Any) -> list[dict[str, Any]]:
 def undo(memory: Any, skill: str = "file-naming") -> tuple[str, int]:
     """Take the newest batch back."""
     with memory.write() as session:
-        return feedback.undo(session, skill)
+        spec = replace(memory.rules.skill, name=skill)
+        return feedback.undo(session, replace(memory.rules, skill=spec), memory.now)
 
 
 def test_a_scorer_judges_where_the_right_answer_is_known(memory: Any) -> None:

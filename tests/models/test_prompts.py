@@ -147,8 +147,16 @@ def test_one_task_asked_for_at_once_has_one_prompt(memory: Any) -> None:
         assert len(session.scalars(select(AssignmentRow)).all()) == 1
 
 
-def test_during_a_test_every_prompt_is_assigned(memory: Any) -> None:
-    """Before any vote the incumbent and each variant meet tasks, under the whole template of each."""
+def test_during_a_test_by_ballots_only_the_prompt_in_use_is_assigned(memory: Any) -> None:
+    """The user's own tasks meet no challenger: those are compared on ballots."""
+    memory.test(arms=2)
+
+    assert {assigned(memory, f"t{i}").arm for i in range(60)} == {"current"}
+
+
+def test_during_a_live_test_every_prompt_is_assigned(memory: Any) -> None:
+    """Before any outcome the incumbent and each variant meet tasks, under the whole template of each."""
+    memory.voting(mode="live")
     memory.test(arms=2)
     told = [assigned(memory, f"t{i}") for i in range(60)]
 
@@ -171,11 +179,17 @@ def test_after_the_test_only_the_prompt_in_use_is_assigned(memory: Any) -> None:
 
 
 def test_a_bad_variant_soon_meets_hardly_any_task(memory: Any) -> None:
-    """After seven losses a variant is given a few tasks in a hundred at most."""
+    """After many failures beside successes of the prompt in use, a variant is given a few tasks in a hundred at most."""
+    memory.voting(mode="live")
     test = memory.test(arms=1)
-    for ballot in test.ballots[:4]:
-        with memory.write() as session:
-            votes.record_vote(session, ballot, votes.Choice.PICK, position=1, voter="", took_ms=None, now=memory.now)
+    with memory.write() as session:
+        for i in range(24):
+            session.add(
+                AssignmentRow(
+                    skill_name="file-naming", task_id=f"o{i}", run_id=test.bell.run, version=1, created_at=memory.now,
+                    variant_id=test.variants[0] if i % 2 else None, outcome="bad" if i % 2 else "ok", outcome_at=memory.now,
+                )
+            )  # fmt: skip
     drawn = [assigned(memory, f"n{i}").arm for i in range(200)]
 
     assert drawn.count("variant_a") < 20

@@ -12,7 +12,7 @@ from models import journal, report_details, report_results, reports, votes
 from models.prompts import activate, note_version
 from models.tables import JudgementRow, PromotionRow, PromptVersionRow, VariantRow
 from models.work_tables import CancelledCallRow, EvolutionRow, GateEventRow, RunRow
-from pipeline.algorithms.duel import chance_to_promote
+from pipeline.algorithms.duel import outlook
 from pipeline.algorithms.eprocess import e_value
 from pipeline.domain import Choice, Label, RunKind, Stage
 from pipeline.errors import NotFound
@@ -134,7 +134,9 @@ def test_the_evidence_is_the_e_value_and_the_mark_counts_the_challengers(memory:
     assert found.arms[1].e_value == e_value(3, 0)
     assert found.mark == 40
     assert found.leader_rate == pytest.approx(4 / 5)
-    assert found.chance == pytest.approx(chance_to_promote(4 / 5, 30, 40.0, wins=3, losses=0))
+    ahead = outlook(4 / 5, 30, 40.0, wins=3, losses=0, least=5, ties=1 / 7)
+    assert found.chance == pytest.approx(ahead.promote)
+    assert found.more_votes == (ahead.quartiles[0], ahead.quartiles[2])
     assert sum(arm.p_best for arm in found.arms) == pytest.approx(1)
 
 

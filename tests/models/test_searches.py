@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from models import prompts, searches, steps
 from models.runs import become_evolution
+from models.search_tables import OperatorTallyRow
 from models.stages.mutate import load_mutate, save_mutate
-from models.tables import OperatorTallyRow, PromptVersionRow, VariantRow
+from models.tables import PromptVersionRow, VariantRow
 from models.work_tables import RunRow
 from ops.simulator.worlds.records import RecordsWorld
 from pipeline.domain import Fate, MutationType, RunKind, SkillName, Stage

@@ -12,18 +12,18 @@ from sqlalchemy import select
 
 from models import checks, prompts, steps, votes
 from models.runs import become_evolution, cancel
-from models.stages.bandit import load_bandit, save_bandit
+from models.search_tables import MutationPromptRow
+from models.stages.bandit import load_bandit
 from models.stages.dedupe import load_dedupe, save_dedupe
 from models.stages.judge import load_judge, save_judge
 from models.stages.mutate import load_mutate, save_mutate
 from models.stages.promote import intend, load_promote, save_promote
 from models.steps import Fenced
-from models.tables import BallotRow, EmbeddingRow, JudgementRow, MutationPromptRow, PromotionRow, VariantRow
+from models.tables import BallotRow, EmbeddingRow, JudgementRow, PromotionRow, SampleRow, VariantRow
 from models.work_tables import EvolutionRow, RunRow
-from pipeline.bandit import Ballot, BanditDecision, Card, decide
+from pipeline.ballots import Ballot, Card
 from pipeline.dedupe import DedupeDecision, Sorted
-from pipeline.domain import Ending, Fate, MutationType, RunKind, SampleId, Stage, VariantId, Waiting
-from pipeline.fitness import Result
+from pipeline.domain import Ending, Fate, MutationType, RunKind, SampleId, Stage, VariantId
 from pipeline.flow import Publish, Published, drive
 from pipeline.judge import JudgeDecision, Verdict
 from pipeline.mutate import MutateDecision
@@ -190,29 +190,19 @@ def test_ballots_are_never_made_of_samples_that_the_search_saw(memory: Any) -> N
 
     with memory.maker() as session:
         taken = set(session.scalars(select(BallotRow.sample_id)))
-        splits = {row.id: row.split for row in session.scalars(select(votes.SampleRow))}
+        splits = {row.id: row.split for row in session.scalars(select(SampleRow))}
     assert {splits[task.sample] for task in case.tasks} <= {"select", "confirm"}
     assert not taken & {int(task.sample) for task in case.tasks}
     assert {splits[item.sample] for item in case.report_items} <= {"report"}
 
 
-def test_the_report_is_kept_even_when_there_is_nothing_to_report(memory: Any) -> None:
-    """Without samples for the report it is made once all the same, and not again at every visit."""
+def test_a_replay_is_made_once_even_when_there_was_nothing_to_replay(memory: Any) -> None:
+    """Without logged tasks it is made once all the same, and not again at every visit."""
     test = memory.test(ballots=1)
     with memory.write() as session:
         again = steps.wake(session, test.bell.run, Stage.BANDIT, memory.now)
-    mine = memory.claim(again)
-    tally = loaded(memory, mine, load_bandit).tally
-    verdict = decide(mine.rules, tally, memory.now)
-    empty = Result()
-    decision = BanditDecision(
-        next=Waiting.FOR_VOTES, verdict=verdict, ballots=(), report=((VariantId(0), empty),), due=None
-    )
 
-    with memory.write() as session:
-        save_bandit(session, mine, decision, memory.now)
-
-    assert loaded(memory, mine, load_bandit).reported
+    assert loaded(memory, memory.claim(again), load_bandit).replayed
 
 
 # --- promotion ------------------------------------------------------------------------------------------------------
@@ -220,7 +210,7 @@ def test_the_report_is_kept_even_when_there_is_nothing_to_report(memory: Any) ->
 
 def won(memory: Any) -> Any:
     """Let the only challenger of a test win, and return the claim on its promotion."""
-    memory.voting(promote_e=1.8, min_votes=2)
+    memory.voting(promote_e=1.8, min_votes=2, open_ballots=1)
     test = memory.test()
     with memory.write() as session:
         session.get_one(EvolutionRow, test.bell.run).report = json.dumps(
@@ -351,7 +341,7 @@ def test_a_rollback_ends_a_test_against_the_prompt_that_went(memory: Any) -> Non
         other = checks.start_manual(session, memory.rules, TEXT, ("Another one.",), memory.now, "r")
     second = memory.claim(other)
     with memory.maker() as session:
-        sample = session.scalars(select(votes.SampleRow.id)).first()
+        sample = session.scalars(select(SampleRow.id)).first()
     memory.launch(second, (Ballot(sample=SampleId(sample), cards=(Card(output="a", arms=(VariantId(0),)),) * 2),))
     request, decision = asked(memory, mine)
     with memory.write() as session:

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from models import steps, votes
+from models import ballots, steps, votes
 from models.runs import cancel
 from models.steps import Fenced
 from models.tables import BallotCardRow, BallotRow, SampleRow, VariantRow, VoteRow
 from models.work_tables import RunRow, StepRow
-from pipeline.bandit import Ballot, Card, decide
+from pipeline.ballots import Ballot, Card
 from pipeline.domain import Choice, Ending, Fate, SampleId, Stage, StepState, Waiting
 from pipeline.errors import BadInput, NotFound, Refused
+from pipeline.policies import decide
 
 QUICK = {"promote_e": 1.8, "min_votes": 2, "open_ballots": 1}
 
@@ -311,13 +312,13 @@ def test_the_oldest_open_ballot_is_shown_first_and_blind(memory: Any) -> None:
     """A person sees the input and the results, in their order, and nothing that names a prompt."""
     test = memory.test(arms=2)
     with memory.write() as session:
-        shown = votes.next_ballot(session, "file-naming")
+        shown = ballots.next_ballot(session, "file-naming")
 
     assert shown.ballot == test.ballots[0]
     assert shown.cards == ("answer 0", "answer 1", "answer 2")
     assert not re.search(r"variant|style|incumbent", repr(shown))
     with memory.write() as session:
-        assert votes.next_ballot(session, "another-skill") is None
+        assert ballots.next_ballot(session, "another-skill") is None
 
 
 def test_no_ballot_of_an_ended_run_is_shown(memory: Any) -> None:
@@ -327,7 +328,7 @@ def test_no_ballot_of_an_ended_run_is_shown(memory: Any) -> None:
         session.get_one(RunRow, test.bell.run).ended_at = memory.now
 
     with memory.write() as session:
-        assert votes.next_ballot(session, None) is None
+        assert ballots.next_ballot(session, None) is None
 
 
 def test_a_sample_becomes_a_ballot_once_in_a_test(memory: Any) -> None:

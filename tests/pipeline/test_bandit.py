@@ -8,10 +8,13 @@ from itertools import permutations
 
 import pytest
 
-from pipeline.bandit import INCUMBENT, Arm, BanditCase, BanditDecision, Tally, Task, bandit, decide, draw
+from pipeline.ballots import Making, Task, draw
+from pipeline.bandit import BanditCase, BanditDecision, bandit
+from pipeline.decision import INCUMBENT, Arm, Tally, Verdict
 from pipeline.domain import Ending, SampleId, SkillName, Stage, VariantId, Waiting
 from pipeline.fitness import Item
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Reply, Request, drive
+from pipeline.policies import decide
 from pipeline.rules import Rules
 from pipeline.settings import Settings
 from pipeline.skills import PromptTemplate, SkillSpec
@@ -32,9 +35,13 @@ def _case(tally: Tally, tasks: int = 3, **changes: object) -> BanditCase:
     case = BanditCase(
         rules=RULES, seed=5, now=NOW, template=PromptTemplate("Old.", "Word: {{a}}"), tally=tally,
         tasks=tuple(Task(sample=SampleId(i), fields=(("a", f"w{i}"),)) for i in range(tasks)), open_ballots=0,
-        report_items=(), reported=True,
+        expiring=None, made={}, select_items=(), confirm_items=(), report_items=(), known={}, replayed=True,
     )  # fmt: skip
     return replace(case, **changes)  # type: ignore[arg-type]
+
+
+def _making(tally: Tally, verdict: Verdict, rules: Rules = RULES) -> Making:
+    return Making(rules=rules, seed=5, templates={}, tally=tally, verdict=verdict, made={})
 
 
 def _drive(case: BanditCase, outputs: dict[str, str] | None = None) -> tuple[BanditDecision, list[Generate]]:
@@ -73,8 +80,8 @@ def test_equal_results_share_a_card_and_need_no_vote_when_all_are_equal() -> Non
 
 
 def test_no_more_ballots_than_wanted_are_made() -> None:
-    """Two open ones of five leave room for three."""
-    decision, _ = _drive(_case(_tally((0, 0)), tasks=20, open_ballots=2))
+    """Seven open ones of ten leave room for three."""
+    decision, _ = _drive(_case(_tally((0, 0)), tasks=20, open_ballots=7))
 
     assert len(decision.ballots) == 3
 
@@ -86,12 +93,14 @@ def test_a_task_on_which_a_prompt_fails_makes_no_ballot() -> None:
     assert decision.ballots == ()
 
 
-def test_the_report_runs_every_arm_once_on_the_same_items() -> None:
-    """On the first visit the incumbent and each challenger answer the untouched samples."""
+def test_the_report_runs_those_that_go_on_once_on_the_same_items() -> None:
+    """On the first visit the prompt in use and the challenger that goes on answer the untouched samples."""
     items = (Item(sample=SampleId(90), fields=(("a", "w"),), expected="Rule 1."),)
-    decision, _ = _drive(_case(_tally((0, 0), (0, 0)), tasks=0, report_items=items, reported=False))
+    decision, _ = _drive(_case(_tally((0, 0), (0, 0)), tasks=0, report_items=items, replayed=False))
 
-    assert {int(v): result.correct for v, result in decision.report} == {0: (False,), 1: (True,), 2: (False,)}
+    assert decision.replay is not None
+    reported = {int(p.variant): [o.correct for o in p.report] for p in decision.replay.prompts}
+    assert reported == {0: [False], 1: [True], 2: []}
 
 
 def test_the_mark_is_twenty_per_challenger() -> None:
@@ -114,7 +123,7 @@ def test_a_challenger_that_loses_is_dropped_and_shown_no_more() -> None:
     verdict = decide(RULES, tally, NOW)
 
     assert verdict.dropped == (1,)
-    assert draw(_case(tally), Task(sample=SampleId(1), fields=()), verdict) == (2,)
+    assert draw(_making(tally, verdict), Task(sample=SampleId(1), fields=())) == (INCUMBENT, 2)
     assert decide(RULES, _tally((0, 6)), NOW).next is Ending.KEPT_INCUMBENT
 
 
@@ -122,12 +131,12 @@ def test_a_challenger_that_loses_is_dropped_and_shown_no_more() -> None:
     ("tally", "now"),
     [
         (_tally((3, 3), votes=30), NOW),
-        (_tally((1, 1)), NOW + timedelta(days=14)),
+        (_tally((1, 1)), NOW + timedelta(days=7)),
         (Tally(arms=(), votes=0, since=NOW), NOW),
     ],
 )
 def test_cap_calendar_and_no_challenger_keep_the_incumbent(tally: Tally, now: datetime) -> None:
-    """30 votes, 14 days or nobody to choose: the prompt in use stays."""
+    """30 votes, 7 days or nobody to choose: the prompt in use stays."""
     assert decide(RULES, tally, now).next is Ending.KEPT_INCUMBENT
 
 
@@ -149,7 +158,8 @@ def test_thompson_sampling_shows_the_better_challenger_more() -> None:
     tally = _tally((6, 1), (2, 3), (2, 3))
     verdict = decide(RULES, tally, NOW)
     rules = replace(RULES, settings=replace(RULES.settings, voting=replace(RULES.settings.voting, cards=2)))
-    shown = [draw(_case(tally, rules=rules), Task(sample=SampleId(i), fields=()), verdict)[0] for i in range(200)]
+    making = _making(tally, verdict, rules)
+    shown = [draw(making, Task(sample=SampleId(i), fields=()))[1] for i in range(200)]
 
     assert shown.count(VariantId(1)) > 120
     assert {1, 2, 3} == set(shown)

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.algorithms.eprocess import e_value
-from pipeline.bandit import Arm, BanditCase, Tally, Task, Verdict, bandit, decide, draw
+from pipeline.ballots import Making, Task, draw
+from pipeline.bandit import BanditCase, bandit
+from pipeline.decision import Arm, Tally, Verdict
 from pipeline.domain import Ending, Role, SampleId, SkillName, Stage, VariantId, Waiting
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Reply, Request, drive
+from pipeline.policies import decide
 from pipeline.rules import Rules
 from pipeline.settings import Settings, Voting
 from pipeline.skills import PromptTemplate, SkillSpec
@@ -43,7 +46,7 @@ def case(**changes: object) -> BanditCase:
     base = BanditCase(
         rules=rules(), seed=7, now=NOW, template=TEMPLATE, tally=tally((0, 0), (0, 0)),
         tasks=tuple(Task(sample=SampleId(i), fields=(("text", f"input {i}"),)) for i in range(20)),
-        open_ballots=0, report_items=(), reported=True,
+        open_ballots=0, expiring=None, made={}, select_items=(), confirm_items=(), report_items=(), known={}, replayed=True,
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]  # a test's table
 
@@ -97,7 +100,7 @@ def test_the_stronger_evidence_wins_and_the_first_of_equals() -> None:
 
 def test_evidence_beats_the_calendar_and_the_calendar_ends_to_the_second() -> None:
     """A challenger above the mark is promoted also when the days are over; otherwise they end the test exactly then."""
-    over = NOW + timedelta(days=14)
+    over = NOW + timedelta(days=7)
 
     assert decide(rules(), tally((20, 0)), over).next is Stage.PROMOTE
     assert decide(rules(), tally((1, 0)), over).next is Ending.KEPT_INCUMBENT
@@ -109,14 +112,15 @@ def test_no_calendar_runs_before_the_first_ballot() -> None:
     assert decide(rules(), tally((0, 0), since=None), NOW + timedelta(days=999)).next is Waiting.FOR_VOTES
 
 
-@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 80), st.integers(0, 20))
-def test_deciding_again_or_later_changes_no_decision(wins: int, losses: int, votes: int, days: int) -> None:
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 20), st.integers(0, 20))
+def test_deciding_again_or_later_changes_no_decision(wins: int, losses: int, ties: int, days: int) -> None:
     """A decision is the same on every later day, and a wait becomes an end only by the calendar."""
+    votes = wins + losses + ties
     first = decide(rules(), tally((wins, losses), votes=votes), NOW)
     later = decide(rules(), tally((wins, losses), votes=votes), NOW + timedelta(days=days))
 
     if first.next is Waiting.FOR_VOTES:
-        assert later.next is (Ending.KEPT_INCUMBENT if days >= 14 else Waiting.FOR_VOTES)
+        assert later.next is (Ending.KEPT_INCUMBENT if days >= 7 else Waiting.FOR_VOTES)
     else:
         assert (first.next, first.winner) == (later.next, later.winner)
 
@@ -150,21 +154,36 @@ def test_a_failed_call_leaves_only_its_own_task_out() -> None:
     assert {ballot.sample for ballot in decision.ballots} == set(range(20)) - {3}
 
 
-def test_the_place_of_a_result_says_nothing_of_its_prompt() -> None:
-    """Over 600 ballots every prompt stands at every place about equally often: 200 times, within 5 sd."""
+def test_every_order_stands_once_in_each_block() -> None:
+    """Of six ballots with three cards each order occurs once, whichever block: no habit of a voter favours a prompt."""
     tasks = tuple(Task(sample=SampleId(i), fields=(("text", f"{i}"),)) for i in range(600))
     decision = drive(bandit(case(tasks=tasks, rules=rules(open_ballots=600, cards=3))), by_style)
-    places = Counter((place, card.arms[0]) for b in decision.ballots for place, card in enumerate(b.cards))
+    orders = [tuple(card.arms[0] for card in b.cards) for b in decision.ballots]
 
+    blocks = [orders[start : start + 6] for start in range(0, 600, 6)]
     assert len(decision.ballots) == 600
-    assert all(142 <= places[place, arm] <= 258 for place in range(3) for arm in range(3))
+    assert all(len(set(block)) == 6 for block in blocks)
+    assert len({tuple(block) for block in blocks}) > 50
+
+
+def test_a_block_goes_on_where_an_earlier_visit_left_it() -> None:
+    """Two visits of one ballot each make the two orders of a block, like one visit of two."""
+    two = tuple(Task(sample=SampleId(i), fields=(("text", f"{i}"),)) for i in range(2))
+    one = rules(open_ballots=1)
+    first = drive(bandit(case(tally=tally((0, 0)), tasks=two[:1], rules=one)), by_style)
+    later = drive(bandit(case(tally=tally((0, 0)), tasks=two[1:], rules=one, made={2: 1})), by_style)
+
+    orders = {tuple(card.arms[0] for card in made.ballots[0].cards) for made in (first, later)}
+    assert orders == {(0, 1), (1, 0)}
 
 
 def test_better_challengers_are_drawn_more_often_and_dropped_ones_never() -> None:
     """With room for one challenger, the one that wins is on most ballots, the other on some, a dropped one on none."""
-    here = case(tally=tally((8, 2), (2, 8), (9, 1)), rules=rules(cards=2))
-    verdict = replace(OPEN, dropped=(VariantId(3),))
-    drawn = Counter(arm for i in range(2000) for arm in draw(here, Task(sample=SampleId(i), fields=()), verdict))
+    here = Making(
+        rules=rules(cards=2), seed=7, templates={}, tally=tally((8, 2), (2, 8), (9, 1)),
+        verdict=replace(OPEN, dropped=(VariantId(3),)), made={},
+    )  # fmt: skip
+    drawn = Counter(arm for i in range(2000) for arm in draw(here, Task(sample=SampleId(i), fields=())))
 
     assert drawn[VariantId(1)] > 1800
     assert drawn[VariantId(2)] > 2
@@ -205,8 +224,16 @@ def test_the_wait_ends_when_the_days_are_over() -> None:
     """The timer is set from the first ballot, or from now before it."""
     later = case(now=NOW + timedelta(days=3), tally=tally((0, 0), (0, 0), since=NOW))
 
-    assert drive(bandit(later), by_style).due == NOW + timedelta(days=14)
-    assert drive(bandit(case(tally=tally((0, 0), since=None))), by_style).due == NOW + timedelta(days=14)
+    assert drive(bandit(replace(later, tasks=())), by_style).due == NOW + timedelta(days=7)
+    assert drive(bandit(case(tally=tally((0, 0), since=None), tasks=())), by_style).due == NOW + timedelta(days=7)
+
+
+def test_the_wait_ends_when_a_ballot_expires() -> None:
+    """The oldest open ballot, or one made now, is replaced after three days."""
+    old = case(open_ballots=10, expiring=NOW + timedelta(hours=5))
+
+    assert drive(bandit(old), by_style).due == NOW + timedelta(hours=5)
+    assert drive(bandit(case()), by_style).due == NOW + timedelta(hours=72)
 
 
 def test_a_result_that_no_database_keeps_is_made_fit() -> None:

@@ -20,11 +20,12 @@ from pipeline.costs import (
     plan,
     plan_in_time,
     race_size,
+    replay_calls,
     too_short,
     too_small,
 )
 from pipeline.domain import Role
-from pipeline.settings import BUDGETS, Search
+from pipeline.settings import BUDGETS, Search, Voting
 
 SEARCHES = st.builds(
     Search,
@@ -231,3 +232,17 @@ def test_the_sizes_are_the_searchs_own(budget: int, changes: dict[str, Any]) -> 
     assert len(race_items(case)) == race_size(search)
     assert len(confirm_items(case)) == fresh_size(search)
     assert reserve(case) == kept_for_confirmation(search, fresh_size(search))
+
+
+def test_the_replay_runs_the_prompt_in_use_and_those_that_go_on() -> None:
+    """Held-out tasks up to the goal, and the report's, for each of them; it takes its time after the search."""
+    many, few = (
+        Labelled(search=400, select=90, confirm=260, report=30),
+        Labelled(search=20, select=9, confirm=12, report=3),
+    )
+
+    assert replay_calls(Voting(), many) == 2 * (200 + 30)
+    assert replay_calls(Voting(challengers=3), few) == 4 * 15
+    planned = plan(Search(), many)
+    seconds = {Role.GENERATOR: 1.0, Role.TASK: 3.0, Role.JUDGE: 0.0, Role.EMBEDDER: 0.0}
+    assert model_time(planned, 600.0, seconds, replay=460).after_min == pytest.approx(23)

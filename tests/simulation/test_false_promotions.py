@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline.algorithms.duel import size_and_power
-from pipeline.bandit import INCUMBENT, Arm, BanditCase, Tally, Task, decide, draw
+from pipeline.ballots import Making, Task, draw
+from pipeline.decision import INCUMBENT, Arm, Tally
 from pipeline.domain import SampleId, SkillName, Stage, VariantId, Waiting
+from pipeline.policies import decide
 from pipeline.rules import Rules
 from pipeline.settings import Settings, Voting
-from pipeline.skills import PromptTemplate, SkillSpec
+from pipeline.skills import SkillSpec
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 CONFIDENCE = 0.999
@@ -53,11 +55,8 @@ def promoted(strengths: tuple[float, ...], seed: int, voting: Voting, ties: floa
         verdict = decide(rules, tally, NOW)
         if verdict.next is not Waiting.FOR_VOTES:
             return verdict.winner if verdict.next is Stage.PROMOTE else None
-        case = BanditCase(
-            rules=rules, seed=seed, now=NOW, template=PromptTemplate("", ""), tally=tally, tasks=(), open_ballots=0,
-            report_items=(), reported=True,
-        )  # fmt: skip
-        shown = (INCUMBENT, *draw(case, Task(sample=SampleId(votes), fields=()), verdict))
+        making = Making(rules=rules, seed=seed, templates={}, tally=tally, verdict=verdict, made={})
+        shown = draw(making, Task(sample=SampleId(votes), fields=()))
         picked, votes = person.pick(shown), votes + 1
         if picked == INCUMBENT:
             for arm in shown[1:]:

@@ -19,8 +19,11 @@ from models.steps import advance, claim
 from models.tables import BallotCardRow, BallotRow, SampleRow, VariantRow
 from models.work_tables import StepRow
 from ops.cli.main import cli
-from pipeline.bandit import INCUMBENT, Ballot, BanditDecision, Card, Verdict
+from pipeline.ballots import Ballot, Card
+from pipeline.bandit import BanditDecision
+from pipeline.decision import INCUMBENT, Verdict
 from pipeline.domain import Choice, Label, SampleId, VariantId, Waiting
+from pipeline.replay import Replay
 from workers.client import Evolution
 from workers.clock import now
 from workers.home import Home
@@ -170,7 +173,8 @@ def _trial(evolution: Evolution, fill: Callable[..., None]) -> Trial:
         )
         verdict = Verdict(next=Waiting.FOR_VOTES, winner=None, evidence=(), dropped=(), reason="")
         made = tuple(Ballot(sample=SampleId(sample), cards=cards) for sample in samples)
-        decision = BanditDecision(next=verdict.next, verdict=verdict, ballots=made, report=(), due=None)
+        found = Replay(prompts=(), kept=tuple(map(VariantId, variants)), served_by=())
+        decision = BanditDecision(next=verdict.next, verdict=verdict, ballots=made, replay=found)
         save_bandit(session, mine, decision, at)
         advance(session, mine, verdict.next, at)
         ballots = tuple(session.scalars(select(BallotRow.id).where(BallotRow.run_id == started.run)))

@@ -45,7 +45,7 @@ def test_enqueue_starts_a_run_with_the_plan_of_its_options(evoctl: Any, fill: An
     )  # fmt: skip
 
     assert said.code == 0
-    assert said.out.startswith("Queued run r1 for file-naming: accuracy 1.00 over 20 samples")
+    assert said.out.startswith("Queued run r1 for file-naming: learning the baseline: 30 of 100 labels; accuracy 1.00")
     assert "at most 4 rounds of 4 proposals, 99 model calls, 600 min of model time; 5 variants" in said.out
     assert "Redis is away; the run is kept" in said.err
     with evolution.database.read() as session:

@@ -261,11 +261,12 @@ def test_assign_gives_the_same_prompt_again(evoctl: Any, host: object) -> None:
     assert text == first.data["text"] + "\n"
 
 
-def test_assign_draws_from_the_test(evoctl: Any, trial: Any) -> None:
-    """During a test, tasks get the variants too."""
-    arms = {evoctl("assign", "file-naming", "--task-id", f"t{i}", "--json").data["arm"] for i in range(20)}
+def test_assign_keeps_to_the_prompt_in_use_while_people_vote(evoctl: Any, trial: Any) -> None:
+    """During a test by ballots, tasks get the prompt in use, and it is said which of them should be asked about."""
+    told = [evoctl("assign", "file-naming", "--task-id", f"t{i}", "--json").data for i in range(40)]
 
-    assert arms == {"current", "variant_a", "variant_b"}
+    assert {one["arm"] for one in told} == {"current"}
+    assert {one["audit"] for one in told} == {True, False}
 
 
 def test_an_outcome_belongs_to_an_assignment(evoctl: Any, host: object) -> None:

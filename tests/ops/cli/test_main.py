@@ -113,7 +113,15 @@ def test_help_has_its_sections_and_exit_codes(evoctl: Any) -> None:
     """Every section and the exit codes stand in the help, and no line is too long for a terminal."""
     said = evoctl("--help")
 
-    assert re.findall(r"^([A-Z]+):$", said.out, re.MULTILINE) == ["START", "EVOLVE", "DECIDE", "SEE", "FEED", "RUN"]
+    assert re.findall(r"^([A-Z]+):$", said.out, re.MULTILINE) == [
+        "START",
+        "EVOLVE",
+        "DECIDE",
+        "SEE",
+        "FEED",
+        "LAB",
+        "RUN",
+    ]
     assert "130 interrupted" in " ".join(said.out.split())
     assert max(map(len, said.out.splitlines())) <= 80
     assert evoctl("-h").out == said.out

@@ -1,0 +1,199 @@
+"""Monitors: the stream of matured labels of each prompt version, in a few numbers.
+
+A label enters once, when it has matured, and never again: a later correction changes what is shown, not the stream. A check
+costs the same whether the history has ten samples or a million.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from models import prompts, samples
+from models.tables import PromptVersionRow, SampleRow
+from models.watch_tables import MonitorRow
+from pipeline.domain import Label, LabelSource
+from pipeline.monitor import Entry, Monitor, Thresholds, acknowledged, begin, enter, refuted
+from pipeline.rules import Rules
+from pipeline.setting import from_data, to_data
+from pipeline.strata import stratum_of
+
+_BEFORE = 200  # newest labels of the replaced prompt that say how accurate it was
+_BEFORE_LEAST = 20  # fewer say nothing
+NEVER = 0  # place of a label that is not to enter
+_CATCH_UP = 2000  # newest labels that a version without a monitor is begun with
+_PRIOR = (9, 1)  # of the baseline: Beta(9, 1), decision study B3
+
+
+def feed(session: Session, rules: Rules, now: datetime) -> None:
+    """Enter the labels that have matured into the stream of the version in use, in the order of their tasks.
+
+    A task that silence may still judge holds the later ones back: complaints come at once and silence only after a day, so
+    that without it the first day of every prompt would be all complaints (drift study, B4).
+    """
+    in_use = prompts.active(session, rules.skill.name)
+    if in_use is None:
+        return
+    session.flush()
+    kept = _locked(session, rules, in_use, now)
+    first = kept.base == 0 and prompts.previous(session, in_use.skill_name, in_use.version) is None
+    monitor = before = _read(kept)
+    for row in session.scalars(_ready(session, rules, in_use, now)).all():
+        if _counts(row, rules) and (first or _of_this_spell(row, in_use)):
+            kept.entered += 1
+            row.entered = kept.entered
+            monitor = enter(monitor, _entry(row))
+        else:
+            row.entered = NEVER
+    if monitor is not before:
+        _write(kept, monitor, now)
+
+
+def current(session: Session, rules: Rules) -> Monitor | None:
+    """Return what is remembered of the version in use; None before its first label, or before a new spell's."""
+    in_use = prompts.active(session, rules.skill.name)
+    kept = session.get(MonitorRow, (in_use.skill_name, in_use.version)) if in_use else None
+    if in_use is None or kept is None or _earlier_spell(kept, in_use):
+        return None
+    return _read(kept)
+
+
+def acknowledge(session: Session, rules: Rules, now: datetime, *, warning_only: bool = False) -> None:
+    """Begin the sums anew: what they had found was acted on, or refuted; of a refuted warning only its own sum."""
+    in_use = prompts.active(session, rules.skill.name)
+    kept = session.get(MonitorRow, (in_use.skill_name, in_use.version)) if in_use else None
+    if kept is not None:
+        monitor = _read(kept)
+        _write(kept, refuted(monitor) if warning_only else acknowledged(monitor), now)
+
+
+def rebuild(session: Session, rules: Rules, now: datetime) -> None:
+    """Count the stream of the version in use again, after labels were taken back."""
+    in_use = prompts.active(session, rules.skill.name)
+    kept = session.get(MonitorRow, (in_use.skill_name, in_use.version)) if in_use else None
+    if in_use is None or kept is None:
+        return
+    monitor = _begin(session, rules, in_use)
+    rows = session.scalars(
+        select(SampleRow)
+        .where(
+            SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version,
+            SampleRow.entered > kept.base, SampleRow.label.is_not(None),
+        )
+        .order_by(SampleRow.entered)
+    )  # fmt: skip
+    for row in rows:
+        monitor = enter(monitor, _entry(row))
+    _write(kept, monitor, now)
+
+
+def _locked(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> MonitorRow:
+    """Return the version's row, locked; a missing one, or one of an earlier spell in use, begins here."""
+    kept = session.scalar(
+        select(MonitorRow)
+        .where(MonitorRow.skill_name == in_use.skill_name, MonitorRow.version == in_use.version)
+        .with_for_update()
+    )
+    if kept is None:
+        kept = MonitorRow(
+            skill_name=in_use.skill_name, version=in_use.version, entered=0, base=0, started_at=now, updated_at=now,
+            state=_text(_begin(session, rules, in_use)),
+        )  # fmt: skip
+        session.add(kept)
+        session.flush()
+        _forget_old(session, in_use)
+    elif _earlier_spell(kept, in_use):
+        kept.base, kept.started_at, kept.state = kept.entered, now, _text(_begin(session, rules, in_use))
+    return kept
+
+
+def _forget_old(session: Session, in_use: PromptVersionRow) -> None:
+    """Leave all but the newest labels out of a stream that begins only now: a home of an earlier release may have a million."""
+    labelled = [
+        SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.entered.is_(None),
+        SampleRow.label.is_not(None),
+    ]  # fmt: skip
+    newest = select(SampleRow.id).where(*labelled).order_by(SampleRow.created_at.desc(), SampleRow.id.desc())
+    old = update(SampleRow).where(*labelled, SampleRow.id.not_in(newest.limit(_CATCH_UP).scalar_subquery()))
+    session.execute(old.values(entered=NEVER).execution_options(synchronize_session=False))
+
+
+def _ready(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> Select[SampleRow]:
+    """Select the labels that wait to enter, oldest task first, up to the first task that silence may still judge."""
+    query = select(SampleRow).where(
+        SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.entered.is_(None),
+        SampleRow.label.is_not(None),
+    )  # fmt: skip
+    silent_since = _first_silent(session, rules, in_use, now)
+    if silent_since is not None:
+        query = query.where(SampleRow.created_at < silent_since)
+    return query.order_by(SampleRow.created_at, SampleRow.judged_at, SampleRow.id)
+
+
+def _first_silent(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> datetime | None:
+    triggers = rules.settings.triggers
+    if not triggers.implicit_ok or LabelSource.IMPLICIT not in rules.skill.labels:
+        return None
+    return session.scalar(
+        select(SampleRow.created_at)
+        .where(
+            SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.label.is_(None),
+            SampleRow.output.is_not(None), SampleRow.expected.is_(None), SampleRow.variant_id.is_(None),
+            SampleRow.created_at >= now - timedelta(hours=triggers.implicit_ok_h),
+        )
+        .order_by(SampleRow.created_at)
+        .limit(1)
+    )  # fmt: skip
+
+
+def _counts(row: SampleRow, rules: Rules) -> bool:
+    """Tell whether a label is of a verdict that counts, on an output of the prompt itself."""
+    return row.output is not None and row.variant_id is None and row.label_source in rules.skill.labels
+
+
+def _of_this_spell(row: SampleRow, in_use: PromptVersionRow) -> bool:
+    """Tell whether a label was given since the version came into use; what was judged before is another story."""
+    return in_use.activated_at is None or row.judged_at is None or row.judged_at >= in_use.activated_at
+
+
+def _earlier_spell(kept: MonitorRow, in_use: PromptVersionRow) -> bool:
+    return in_use.activated_at is not None and kept.started_at < in_use.activated_at
+
+
+def _begin(session: Session, rules: Rules, in_use: PromptVersionRow) -> Monitor:
+    """Begin a stream; a promoted version is watched against the accuracy of the prompt that it replaced."""
+    before = prompts.previous(session, in_use.skill_name, in_use.version)
+    watch: float | None = None
+    if before is not None:
+        verdicts = samples.judged(session, rules, before.version, _BEFORE)
+        if len(verdicts) >= _BEFORE_LEAST:
+            watch = (_PRIOR[0] + sum(ok for ok, _ in verdicts)) / (sum(_PRIOR) + len(verdicts))
+    triggers = rules.settings.triggers
+    thresholds = Thresholds(
+        baseline_labels=triggers.baseline_labels, floor=triggers.accuracy_threshold,
+        false_alarm_labels=triggers.false_alarm_labels, warn_labels=triggers.warn_labels,
+    )  # fmt: skip
+    return begin(thresholds, watch=watch)
+
+
+def _entry(row: SampleRow) -> Entry:
+    return Entry(
+        ok=row.label == Label.OK,
+        explicit=row.label_source == LabelSource.PERSON,
+        stratum=stratum_of(samples.fields_of(row)),
+    )
+
+
+def _read(kept: MonitorRow) -> Monitor:
+    return from_data(Monitor, json.loads(kept.state))
+
+
+def _text(monitor: Monitor) -> str:
+    return json.dumps(to_data(monitor), separators=(",", ":"))
+
+
+def _write(kept: MonitorRow, monitor: Monitor, now: datetime) -> None:
+    kept.state, kept.updated_at = _text(monitor), now

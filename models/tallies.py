@@ -1,0 +1,165 @@
+"""Counting a test from its votes, its tasks and its replay: nothing is kept that could be counted wrongly twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.replays import flags_of
+from models.tables import AssignmentRow, BallotCardRow, BallotRow, VariantRow, VoteRow
+from models.work_tables import EvolutionRow, RunRow
+from pipeline.decision import LIVE, Arm, Paired, Tally
+from pipeline.domain import Choice, Fate, Label, VariantId
+
+TESTED = (Fate.ARM, Fate.WINNER, Fate.LOSER, Fate.UNDECIDED)
+IN_USE = 0  # the prompt in use among the arms of a card
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What is counted of one prompt."""
+
+    wins: int = 0
+    losses: int = 0
+    picks: int = 0
+    shown: int = 0
+    flags: Paired = field(default_factory=Paired)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One card as it was shown.
+
+    Attributes:
+        arms: variant ids; 0 is the prompt in use.
+    """
+
+    arms: frozenset[int]
+    correct: bool | None
+
+
+def tally(session: Session, run_id: int) -> Tally:
+    """Count the newest comparison of a run: its replay, and its votes or, in the live mode, its tasks."""
+    run, evolution = session.get_one(RunRow, run_id), session.get(EvolutionRow, run_id)
+    rows = arm_rows(session, run_id)
+    variants = tuple(row.variant_id for row in rows)
+    counts = {IN_USE: _Counts(), **{variant: _Counts() for variant in variants}}
+    replayed = flags_of(evolution, variants)
+    for variant in variants:
+        counts[variant].flags = replayed[variant]
+    live = json.loads(run.rules).get("settings", {}).get("voting", {}).get("mode") == LIVE
+    votes = (
+        _count_tasks(session, run_id, evolution, counts) if live else _count_votes(session, run_id, evolution, counts)
+    )
+    return Tally(
+        arms=tuple(_arm(row, counts[row.variant_id]) for row in rows),
+        votes=votes,
+        since=evolution.voting_since if evolution else None,
+        picks=counts[IN_USE].picks,
+        losses=counts[IN_USE].losses,
+        shown=counts[IN_USE].shown,
+    )
+
+
+def arm_rows(session: Session, run: int) -> list[VariantRow]:
+    """Return the challengers of a run's test, in the order of their names."""
+    query = select(VariantRow).where(VariantRow.run_id == run, VariantRow.fate.in_(TESTED), VariantRow.name != "")
+    return list(session.scalars(query.order_by(VariantRow.name)))
+
+
+def cards_of(session: Session, run: int, comparison: int) -> dict[int, dict[int, Card]]:
+    """Return every ballot of a comparison with its cards by position."""
+    found: dict[int, dict[int, Card]] = {}
+    rows = session.scalars(
+        select(BallotCardRow)
+        .join(BallotRow, BallotRow.id == BallotCardRow.ballot_id)
+        .where(BallotRow.run_id == run, BallotRow.comparison == comparison)
+    )
+    for row in rows:
+        arms = frozenset(int(arm) for arm in row.arms.split(","))
+        found.setdefault(row.ballot_id, {})[row.position] = Card(arms, row.correct)
+    return found
+
+
+def _arm(row: VariantRow, counts: _Counts) -> Arm:
+    return Arm(
+        variant=VariantId(row.variant_id), name=row.name, instruction=row.prompt_text, wins=counts.wins,
+        losses=counts.losses, start=row.replay_start, replay_wins=row.replay_wins, replay_losses=row.replay_losses, flags=counts.flags,
+        picks=counts.picks, shown=counts.shown,
+    )  # fmt: skip
+
+
+def _count_votes(session: Session, run: int, evolution: EvolutionRow | None, counts: dict[int, _Counts]) -> int:
+    """Count the votes of the newest comparison; returns how many use up the cap."""
+    comparison = evolution.comparison if evolution else 0
+    cards = cards_of(session, run, comparison)
+    for ballot in cards.values():
+        _count_answers(ballot, counts)
+    rows = session.execute(
+        select(VoteRow.choice, VoteRow.position, BallotRow.id)
+        .join(BallotRow, BallotRow.id == VoteRow.ballot_id)
+        .where(BallotRow.run_id == run, BallotRow.comparison == comparison, VoteRow.choice != Choice.SKIP)
+    ).all()
+    for choice, position, ballot_id in rows:
+        on_it = cards[ballot_id]
+        picked = on_it[position].arms if choice == Choice.PICK and position in on_it else frozenset[int]()
+        _count_vote(on_it, picked, counts)
+    return len(rows)
+
+
+def _count_vote(cards: dict[int, Card], picked: frozenset[int], counts: dict[int, _Counts]) -> None:
+    """A pick of a card with the incumbent is a loss for the arms on other cards; any other pick wins for its arms.
+
+    Without the incumbent on the ballot nothing is said against it. A tie, or none, is no pick.
+    """
+    everybody = frozenset[int]().union(*(card.arms for card in cards.values()))
+    for arm in everybody & counts.keys():
+        counts[arm].shown += 1
+        counts[arm].picks += arm in picked
+    if not picked or IN_USE not in everybody:
+        return
+    if IN_USE in picked:
+        for arm in (everybody - picked) & counts.keys():
+            counts[arm].losses += 1
+    else:
+        counts[IN_USE].losses += 1
+        for arm in picked & counts.keys():
+            counts[arm].wins += 1
+
+
+def _count_answers(cards: dict[int, Card], counts: dict[int, _Counts]) -> None:
+    """Add right and wrong answers of a ballot's prompts, whatever was voted, where the right answer is known."""
+    right = {arm: card.correct for card in cards.values() for arm in card.arms}
+    base = right.get(IN_USE)
+    for arm, correct in right.items():
+        if arm != IN_USE and arm in counts and base is not None and correct is not None:
+            counts[arm].flags = counts[arm].flags.plus(incumbent=base, challenger=correct)
+
+
+def _count_tasks(session: Session, run: int, evolution: EvolutionRow | None, counts: dict[int, _Counts]) -> int:
+    """Pair each challenger's k-th outcome with the incumbent's k-th; returns how many tasks have one.
+
+    Whichever prompt is used for how many tasks, and in which order, the k-th outcomes of two prompts are a fair pair; so
+    drawing the better one more often cannot make evidence.
+    """
+    query = select(AssignmentRow.variant_id, AssignmentRow.outcome).where(
+        AssignmentRow.run_id == run, AssignmentRow.outcome.is_not(None)
+    )
+    if evolution is not None and evolution.voting_since is not None:
+        query = query.where(AssignmentRow.created_at >= evolution.voting_since)
+    outcomes: dict[int, list[bool]] = {arm: [] for arm in counts}
+    for variant, outcome in session.execute(query.order_by(AssignmentRow.outcome_at, AssignmentRow.task_id)):
+        if (variant or IN_USE) in outcomes:
+            outcomes[variant or IN_USE].append(outcome == Label.OK)
+    for arm, flags in outcomes.items():
+        counts[arm].picks, counts[arm].shown = sum(flags), len(flags)
+        if arm == IN_USE:
+            counts[arm].losses = len(flags) - sum(flags)
+        else:
+            pairs = Counter(zip(flags, outcomes[IN_USE], strict=False))
+            counts[arm].wins, counts[arm].losses = pairs[True, False], pairs[False, True]
+    return sum(map(len, outcomes.values()))
