@@ -77,45 +77,6 @@ def far_below(a: float, b: float) -> float:
     return math.log(a / b) - math.sqrt(2 * _TAIL * (1 / a + 1 / b)) - _TAIL / a
 
 
-def probability_drop(inc_ok: int, inc_bad: int, ch_ok: int, ch_bad: int, margin: float) -> float:
-    """Return the chance that the second rate lies more than *margin* below the first, under uniform priors.
-
-    Args:
-        inc_ok: successes of the first, >= 0.
-        inc_bad: failures of the first.
-        ch_ok: successes of the second.
-        ch_bad: failures of the second.
-        margin: in [-1, 1]; a negative one allows the second to be better by so much.
-
-    Raises:
-        ValueError: a count is negative or the margin outside its range.
-    """
-    if min(inc_ok, inc_bad, ch_ok, ch_bad) < 0 or not -1 <= margin <= 1:
-        raise ValueError(f"counts must not be negative, a margin not beyond 1: {margin}")
-    if margin < 0:
-        return 1 - probability_drop(ch_ok, ch_bad, inc_ok, inc_bad, -margin)
-    return _drop(inc_ok + 1, inc_bad + 1, ch_ok + 1, ch_bad + 1, margin)
-
-
-def _drop(a: int, b: int, c: int, d: int, margin: float) -> float:
-    """Integrate the density of Beta(a, b) times the distribution of Beta(c, d), moved up by *margin*, over its overlap.
-
-    The axis is the logit of the place between *margin* and 1, so that both ends are far away.
-    """
-    from scipy.special import betainc, betaln, expit  # noqa: PLC0415 - importing scipy costs 0.3 s
-
-    narrowest = 2 / math.sqrt(max(a + b, c + d))  # least possible on this axis, whatever the margin
-    points = min(max(_POINTS, math.ceil(2 * _TAIL / (_STEP * narrowest))), _MOST_POINTS)
-    logit = np.linspace(-_TAIL, _TAIL, points)
-    above = (1 - margin) * expit(logit)
-    rest = (1 - margin) * expit(-logit)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_density = np.where(a > 1, (a - 1) * np.log(margin + above), 0) + (b - 1) * np.log(rest) - betaln(a, b)
-    slope = above * expit(-logit)
-    weights = np.nan_to_num(np.exp(log_density)) * slope * betainc(c, d, above)
-    return min(1.0, float(np.sum(weights)) * float(logit[1] - logit[0]))
-
-
 def probability_below(a: int, b: int, x: float) -> float:
     """Return the chance that a rate with posterior Beta(*a*, *b*), whole numbers, is below *x*.
 

@@ -84,25 +84,6 @@ def size_and_power(
     return OperatingCharacteristics(found.promote, found.keep, found.mean_votes)
 
 
-def chance_to_promote(
-    p: float,
-    cap: int,
-    promote: float = 20.0,
-    futility: float = 0.2,
-    a: float = 12.0,
-    b: float = 6.0,
-    *,
-    wins: int = 0,
-    losses: int = 0,
-) -> float:
-    """Return the chance that the rule promotes at the win rate *p*, given the counts so far; see `size_and_power`.
-
-    Raises:
-        ValueError: *p* is no probability, or *cap* or a count is negative.
-    """
-    return outlook(p, cap, promote, futility, a, b, wins=wins, losses=losses).promote
-
-
 def outlook(
     p: float,
     cap: int,

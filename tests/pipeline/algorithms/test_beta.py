@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.special import betainc, betaln, xlog1py, xlogy
+from scipy.special import betainc, betaln, xlogy
 
 from pipeline.algorithms.beta import (
     clopper_pearson,
@@ -21,7 +21,6 @@ from pipeline.algorithms.beta import (
     interval,
     probability_below,
     probability_best,
-    probability_drop,
     thompson,
     wilson,
 )
@@ -173,55 +172,6 @@ def test_impossible_posteriors_are_refused(arms: list[tuple[float, float]]) -> N
     """No arm, or a parameter that is not positive."""
     with pytest.raises(ValueError, match="positive"):
         probability_best(arms)
-
-
-@settings(max_examples=40, deadline=None)
-@given(COUNT, COUNT, COUNT, COUNT)
-def test_without_a_margin_a_drop_is_the_other_arm_being_best(a: int, b: int, c: int, d: int) -> None:
-    """The two quadratures use different axes and agree to ten digits."""
-    best = probability_best([(a + 1, b + 1), (c + 1, d + 1)])[0]
-
-    assert probability_drop(a, b, c, d, 0.0) == pytest.approx(best, abs=1e-10)
-
-
-@settings(max_examples=40, deadline=None)
-@given(COUNT, COUNT, COUNT, COUNT, st.floats(0, 0.9))
-def test_a_drop_agrees_with_adaptive_quadrature(a: int, b: int, c: int, d: int, margin: float) -> None:
-    """The chance of a drop equals scipy's integral over the rate itself."""
-
-    def integrand(x: float) -> float:
-        density = math.exp(xlogy(a, x) + xlog1py(b, -x) - betaln(a + 1, b + 1))
-        return density * float(betainc(c + 1, d + 1, x - margin))
-
-    peak = min(max(a / max(a + b, 1), margin), 1)
-    split = sorted({margin, min(max(margin, peak - 0.1), 1), peak, min(1, peak + 0.1), 1.0})
-    expected = sum(quad(integrand, low, high, epsabs=1e-12)[0] for low, high in pairwise(split))
-
-    assert probability_drop(a, b, c, d, margin) == pytest.approx(expected, abs=1e-8)
-
-
-@given(COUNT, COUNT, COUNT, COUNT, st.floats(-1, 1))
-@settings(max_examples=40, deadline=None)
-def test_a_drop_and_its_opposite_are_complete(a: int, b: int, c: int, d: int, margin: float) -> None:
-    """Either the second is more than the margin below the first, or the first is not that far above."""
-    total = probability_drop(a, b, c, d, margin) + probability_drop(c, d, a, b, -margin)
-
-    assert total == pytest.approx(1, abs=1e-9)
-
-
-def test_a_larger_margin_is_less_likely() -> None:
-    """The chance of a drop falls from one to zero as the margin grows."""
-    chances = [probability_drop(40, 10, 36, 14, margin) for margin in np.linspace(-1, 1, 21)]
-
-    assert chances == sorted(chances, reverse=True)
-    assert (chances[0], chances[-1]) == pytest.approx((1, 0))
-
-
-@pytest.mark.parametrize("question", [(-1, 0, 0, 0, 0.1), (0, 0, 0, 0, 1.1), (0, 0, 0, 0, math.nan)])
-def test_impossible_drops_are_refused(question: tuple[int, int, int, int, float]) -> None:
-    """Negative counts and margins beyond 1."""
-    with pytest.raises(ValueError, match="margin"):
-        probability_drop(*question)
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.floats(0.001, 0.999))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pipeline.algorithms.duel import (
     QUARTILES,
     binomials,
-    chance_to_promote,
     evidence_rows,
     outlook,
     size_and_power,
@@ -86,22 +85,22 @@ def _promotes(outcomes: NDArray[np.bool_]) -> bool:
 
 def test_the_chance_from_here_averages_over_the_next_comparison() -> None:
     """The chance at (4, 2) is the mean of those after one more win and one more loss."""
-    here = chance_to_promote(0.7, 30, wins=4, losses=2)
-    won, lost = chance_to_promote(0.7, 30, wins=5, losses=2), chance_to_promote(0.7, 30, wins=4, losses=3)
+    here = outlook(0.7, 30, wins=4, losses=2).promote
+    won, lost = outlook(0.7, 30, wins=5, losses=2).promote, outlook(0.7, 30, wins=4, losses=3).promote
 
     assert here == pytest.approx(0.7 * won + 0.3 * lost, abs=1e-12)
 
 
 def test_a_decided_duel_stays_decided() -> None:
     """Counts beyond a mark or the cap give chance one or zero."""
-    assert chance_to_promote(0.1, 30, wins=20, losses=1) == 1.0
-    assert chance_to_promote(0.9, 30, wins=0, losses=20) == 0.0
-    assert chance_to_promote(0.9, 10, wins=6, losses=5) == 0.0
+    assert outlook(0.1, 30, wins=20, losses=1).promote == 1.0
+    assert outlook(0.9, 30, wins=0, losses=20).promote == 0.0
+    assert outlook(0.9, 10, wins=6, losses=5).promote == 0.0
 
 
 def test_no_votes_can_show_nothing() -> None:
     """With a cap of zero the incumbent stays."""
-    assert chance_to_promote(0.99, 0) == 0.0
+    assert outlook(0.99, 0).promote == 0.0
 
 
 def test_impossible_questions_are_refused() -> None:
@@ -111,7 +110,7 @@ def test_impossible_questions_are_refused() -> None:
     with pytest.raises(ValueError, match="cap"):
         size_and_power(0.5, -1)
     with pytest.raises(ValueError, match="counts"):
-        chance_to_promote(0.5, 10, wins=-1)
+        outlook(0.5, 10, wins=-1)
 
 
 def vote_by_vote(
