@@ -96,7 +96,8 @@ def _tests(found: Estimate) -> str:
     if not plan.measured:
         return f"no proposal on samples ({search.mode}); the judge reads about {plan.proposals}"
     most = min(search.variants, plan.proposals)
-    vote = f", of which at most {most} go to the vote" if most else ""
+    last = min(found.rules.settings.voting.challengers, most)
+    vote = f", of which at most {most} go to the replay and {last} to the vote" if most else ""
     return f"about {plan.proposals} proposals ({search.mode}){vote}"
 
 

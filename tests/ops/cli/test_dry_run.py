@@ -99,7 +99,7 @@ def test_a_dry_run_tells_what_a_run_would_cost(evoctl: Any, fill: Any) -> None:
     lines = said.out.splitlines()
     assert lines[0] == "Dry run for file-naming: nothing was started."
     assert lines[1].startswith("  samples  120 labelled: ")
-    assert " proposals (race), of which at most 3 go to the vote" in lines[2]
+    assert " proposals (race), of which at most 3 go to the replay and 1 to the vote" in lines[2]
     assert lines[3].startswith("  calls    at most 1000: about ")
     assert "of model time (assumed), waiting apart; the search has at most 10 h" in lines[4]
     assert f"           generator {OWN}: 2.5 s a call (assumed, not measured yet)" in lines
