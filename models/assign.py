@@ -92,7 +92,7 @@ def _live_arm(session: Session, run: RunRow, task_id: str, now: datetime) -> int
     evolution = session.get_one(EvolutionRow, run.id)
     if frozen.settings.voting.mode != LIVE or evolution.voting_since is None:
         return None
-    counted = tally(session, run.id)
+    counted = tally(session, run.id, now)
     given = _given(session, run.id, evolution.voting_since)
     rng = stream(run.seed, "assign", task_id)
     arm = draw_arm(counted, decide(frozen, counted, now).dropped, given, rng)

@@ -9,14 +9,14 @@ from sqlalchemy.orm import Session
 
 from models import prompts
 from models.prompts import text_sha
-from models.runs import Bell, become_evolution, start_run
+from models.runs import Bell, become_evolution, cancel, start_run
 from models.samples import horizon
 from models.stages.detect import detect_case
 from models.tables import SkillRow, VariantRow
-from models.work_tables import RunRow
+from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.streams import seed32
 from pipeline.detect import DetectDecision, look
-from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage, arm_name
+from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage, StepState, arm_name
 from pipeline.errors import BadInput
 from pipeline.rules import Rules
 from pipeline.skills import RULE
@@ -141,6 +141,20 @@ def check_open(session: Session, skill: str) -> bool:
         .limit(1)
     )
     return found is not None
+
+
+def cancel_waiting(session: Session, skill: str, now: datetime) -> None:
+    """Cancel a drift check whose canary waits for a quiet moment: a person has ordered what it would only suggest."""
+    waiting = session.scalars(
+        select(RunRow)
+        .join(StepRow, StepRow.run_id == RunRow.id)
+        .where(
+            RunRow.skill_name == skill, RunRow.kind == RunKind.DRIFT_CHECK, RunRow.ended_at.is_(None),
+            StepRow.stage == Stage.DETECT, StepRow.state == StepState.READY, StepRow.waiting_for != "",
+        )
+    ).all()  # fmt: skip
+    for run in waiting:
+        cancel(session, run, "a person asked for an evolution", now)
 
 
 def _seed(session: Session) -> int:

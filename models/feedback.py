@@ -98,6 +98,8 @@ def note_all(
     Raises:
         BadInput: see `note`; the transaction is the caller's to roll back.
     """
+    ensure_skill(session, rules.skill.name, now)
+    monitors.hold(session, rules)
     written = [_note(session, rules, item, batch=batch, now=now, ballot=ballot) for item in items]
     monitors.feed(session, rules, now)
     return [
@@ -157,6 +159,7 @@ def undo(session: Session, rules: Rules, now: datetime, batch: str | None = None
         The batch's name and how many samples were restored or removed; ("", 0) when there is nothing to undo.
     """
     skill = rules.skill.name
+    monitors.hold(session, rules)
     newest = batch or session.scalar(
         select(LabelEventRow.batch)
         .join(SampleRow, SampleRow.id == LabelEventRow.sample_id)
@@ -187,6 +190,7 @@ def mature(session: Session, rules: Rules, now: datetime) -> int:
     if not triggers.implicit_ok or LabelSource.IMPLICIT not in rules.skill.labels:
         return 0
     before = now - timedelta(hours=triggers.implicit_ok_h)
+    monitors.hold(session, rules)
     silent = session.scalars(
         select(SampleRow)
         .where(
@@ -198,7 +202,7 @@ def mature(session: Session, rules: Rules, now: datetime) -> int:
         )
         .order_by(SampleRow.created_at, SampleRow.id)
         .limit(MATURED)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     for row in silent:
         row.label, row.label_source, row.judged_at = Label.OK, LabelSource.IMPLICIT, now
@@ -255,8 +259,10 @@ def _restore(session: Session, row: SampleRow, before: str) -> None:
         for name, value in json.loads(before).items():
             setattr(row, name, datetime.fromisoformat(value) if name == "judged_at" and value else value)
         row.known = reference(row) is not None
+        if row.label is None:
+            row.entered = None  # the next word on it is its first
     elif session.scalar(select(BallotRow.id).where(BallotRow.sample_id == row.id).limit(1)):
-        row.label = row.label_source = row.judged_at = None
+        row.label = row.label_source = row.judged_at = row.entered = None
         row.known = reference(row) is not None
     else:
         session.delete(row)

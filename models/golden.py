@@ -10,20 +10,22 @@ from sqlalchemy.orm import Session
 from models import samples
 from models.watch_tables import GoldenSetRow
 from pipeline.algorithms.splits import fraction
-from pipeline.canary import Canary, GoldenSet
+from pipeline.canary import LEAST, Canary, GoldenSet
 from pipeline.fitness import Item
 
 _NEWEST = 1000  # labelled samples that a golden set is drawn from
 
 
 def load_golden(session: Session, skill: str, version: int) -> GoldenSet | None:
-    """Return the golden set of a version with its right answers of then; None where none was recorded."""
+    """Return the golden set of a version with its right answers of then; None where none, or too little of it, is left."""
     row = session.get(GoldenSetRow, (skill, version))
     if row is None:
         return None
     kept, flags = json.loads(row.items), json.loads(row.reference)
     there = {int(item.sample): item for item in samples.frozen(session, kept)}
     pairs = [(there[i], bool(flag)) for (i, _), flag in zip(kept, flags, strict=True) if i in there]
+    if len(pairs) < LEAST:
+        return None
     return GoldenSet(
         items=tuple(item for item, _ in pairs), reference=tuple(flag for _, flag in pairs), served_by=row.served_by
     )

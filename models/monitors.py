@@ -7,13 +7,13 @@ costs the same whether the history has ten samples or a million.
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from models import prompts, samples
-from models.tables import PromptVersionRow, SampleRow
+from models.tables import PromptVersionRow, SampleRow, SkillRow
 from models.watch_tables import MonitorRow
 from pipeline.domain import Label, LabelSource
 from pipeline.monitor import Entry, Monitor, Thresholds, acknowledged, begin, enter, refuted
@@ -37,11 +37,12 @@ def feed(session: Session, rules: Rules, now: datetime) -> None:
     in_use = prompts.active(session, rules.skill.name)
     if in_use is None:
         return
+    hold(session, rules)
     session.flush()
-    kept = _locked(session, rules, in_use, now)
+    kept = _begun(session, rules, in_use, now)
     first = kept.base == 0 and prompts.previous(session, in_use.skill_name, in_use.version) is None
     monitor = before = _read(kept)
-    for row in session.scalars(_ready(session, rules, in_use, now)).all():
+    for row in session.scalars(_ready(session, rules, in_use)).all():
         if _counts(row, rules) and (first or _of_this_spell(row, in_use)):
             kept.entered += 1
             row.entered = kept.entered
@@ -50,6 +51,12 @@ def feed(session: Session, rules: Rules, now: datetime) -> None:
             row.entered = NEVER
     if monitor is not before:
         _write(kept, monitor, now)
+
+
+def hold(session: Session, rules: Rules) -> None:
+    """Let the changes of a skill's stream come one after the other; taken before any of its samples is changed."""
+    query = select(SkillRow.name).where(SkillRow.name == rules.skill.name)
+    session.execute(query.with_for_update(key_share=True))  # weak enough for rows that refer to the skill
 
 
 def current(session: Session, rules: Rules) -> Monitor | None:
@@ -63,20 +70,25 @@ def current(session: Session, rules: Rules) -> Monitor | None:
 
 def acknowledge(session: Session, rules: Rules, now: datetime, *, warning_only: bool = False) -> None:
     """Begin the sums anew: what they had found was acted on, or refuted; of a refuted warning only its own sum."""
+    hold(session, rules)
     in_use = prompts.active(session, rules.skill.name)
-    kept = session.get(MonitorRow, (in_use.skill_name, in_use.version)) if in_use else None
+    key = (in_use.skill_name, in_use.version) if in_use else None
+    kept = session.get(MonitorRow, key, populate_existing=True) if key else None
     if kept is not None:
         monitor = _read(kept)
         _write(kept, refuted(monitor) if warning_only else acknowledged(monitor), now)
 
 
 def rebuild(session: Session, rules: Rules, now: datetime) -> None:
-    """Count the stream of the version in use again, after labels were taken back."""
+    """Count the stream of the version in use again, after labels were taken back.
+
+    What had been raised and acted on, or refuted, is not raised a second time.
+    """
     in_use = prompts.active(session, rules.skill.name)
     kept = session.get(MonitorRow, (in_use.skill_name, in_use.version)) if in_use else None
     if in_use is None or kept is None:
         return
-    monitor = _begin(session, rules, in_use)
+    before, monitor = _read(kept), _begin(session, rules, in_use)
     rows = session.scalars(
         select(SampleRow)
         .where(
@@ -87,16 +99,24 @@ def rebuild(session: Session, rules: Rules, now: datetime) -> None:
     )  # fmt: skip
     for row in rows:
         monitor = enter(monitor, _entry(row))
-    _write(kept, monitor, now)
+    _write(kept, _no_news(before, monitor), now)
 
 
-def _locked(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> MonitorRow:
-    """Return the version's row, locked; a missing one, or one of an earlier spell in use, begins here."""
-    kept = session.scalar(
-        select(MonitorRow)
-        .where(MonitorRow.skill_name == in_use.skill_name, MonitorRow.version == in_use.version)
-        .with_for_update()
+def _no_news(before: Monitor, after: Monitor) -> Monitor:
+    """Take down what labels that were left raise again although it was down before some were taken back."""
+    serious = (
+        after.alarmed and not before.alarmed,
+        after.disappointed and not before.disappointed,
+        after.rate_shifted and not before.rate_shifted,
     )
+    if any(serious):
+        return acknowledged(after)
+    return refuted(after) if after.warned and not before.warned else after
+
+
+def _begun(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> MonitorRow:
+    """Return the version's row; a missing one, or one of an earlier spell in use, begins here."""
+    kept = session.get(MonitorRow, (in_use.skill_name, in_use.version), populate_existing=True)
     if kept is None:
         kept = MonitorRow(
             skill_name=in_use.skill_name, version=in_use.version, entered=0, base=0, started_at=now, updated_at=now,
@@ -121,19 +141,19 @@ def _forget_old(session: Session, in_use: PromptVersionRow) -> None:
     session.execute(old.values(entered=NEVER).execution_options(synchronize_session=False))
 
 
-def _ready(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> Select[SampleRow]:
+def _ready(session: Session, rules: Rules, in_use: PromptVersionRow) -> Select[SampleRow]:
     """Select the labels that wait to enter, oldest task first, up to the first task that silence may still judge."""
     query = select(SampleRow).where(
         SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.entered.is_(None),
         SampleRow.label.is_not(None),
     )  # fmt: skip
-    silent_since = _first_silent(session, rules, in_use, now)
+    silent_since = _first_silent(session, rules, in_use)
     if silent_since is not None:
         query = query.where(SampleRow.created_at < silent_since)
     return query.order_by(SampleRow.created_at, SampleRow.judged_at, SampleRow.id)
 
 
-def _first_silent(session: Session, rules: Rules, in_use: PromptVersionRow, now: datetime) -> datetime | None:
+def _first_silent(session: Session, rules: Rules, in_use: PromptVersionRow) -> datetime | None:
     triggers = rules.settings.triggers
     if not triggers.implicit_ok or LabelSource.IMPLICIT not in rules.skill.labels:
         return None
@@ -142,7 +162,6 @@ def _first_silent(session: Session, rules: Rules, in_use: PromptVersionRow, now:
         .where(
             SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.label.is_(None),
             SampleRow.output.is_not(None), SampleRow.expected.is_(None), SampleRow.variant_id.is_(None),
-            SampleRow.created_at >= now - timedelta(hours=triggers.implicit_ok_h),
         )
         .order_by(SampleRow.created_at)
         .limit(1)

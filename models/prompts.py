@@ -49,6 +49,20 @@ def note_version(session: Session, spec: SkillSpec, text: str, now: datetime) ->
     return row
 
 
+def changed_since(session: Session, run: RunRow, sha: str) -> str:
+    """Say what a test's challengers are no longer compared with; empty while the prompt in use is the same.
+
+    Args:
+        session: open transaction.
+        run: the test; its version is the prompt that it compares with.
+        sha: of that prompt when the comparison began; empty before.
+    """
+    in_use = active(session, run.skill_name)
+    if in_use is None or (in_use.version, in_use.sha) == (run.version, sha or in_use.sha):
+        return ""
+    return f"the prompt in use was changed (v{in_use.version})"
+
+
 def _searching(session: Session, skill: str) -> bool:
     """Tell whether an evolution of *skill* has not come to its votes yet: it goes by the text it started with."""
     run = _evolution(session, skill)

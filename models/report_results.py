@@ -134,7 +134,7 @@ def results(session: Session, skill: str, now: datetime, run: int | None = None)
         NotFound: there is no such evolution.
     """
     row = _evolution(session, skill, run)
-    evolution, rules, tally = session.get(EvolutionRow, row.id), Rules.from_json(row.rules), count(session, row.id)
+    evolution, rules, tally = session.get(EvolutionRow, row.id), Rules.from_json(row.rules), count(session, row.id, now)
     verdict = decide(rules, tally, now)
     stage = session.scalar(select(StepRow.stage).where(StepRow.run_id == row.id).order_by(StepRow.id.desc()).limit(1))
     voting, open_ = rules.settings.voting, row.ended_at is None

@@ -229,7 +229,8 @@ def urgent_ready(session: Session, now: datetime) -> bool:
         .where(
             StepRow.state == StepState.READY,
             StepRow.stage.in_(URGENT),
-            StepRow.waiting_for == "",  # a check whose canary waits for a quiet moment needs a model like any other
+            # a check whose canary waits for a quiet moment needs a model like any other
+            or_(StepRow.stage == Stage.PROMOTE, StepRow.waiting_for == ""),
             or_(StepRow.due_at.is_(None), StepRow.due_at <= now),
         )
         .limit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from models.tables import AssignmentRow, BallotCardRow, BallotRow, VariantRow, V
 from models.work_tables import EvolutionRow, RunRow
 from pipeline.decision import LIVE, Arm, Paired, Tally
 from pipeline.domain import Choice, Fate, Label, VariantId
+from pipeline.rules import Rules
 
 TESTED = (Fate.ARM, Fate.WINNER, Fate.LOSER, Fate.UNDECIDED)
 IN_USE = 0  # the prompt in use among the arms of a card
@@ -42,8 +44,14 @@ class Card:
     correct: bool | None
 
 
-def tally(session: Session, run_id: int) -> Tally:
-    """Count the newest comparison of a run: its replay, and its votes or, in the live mode, its tasks."""
+def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
+    """Count the newest comparison of a run: its replay, and its votes or, in the live mode, its tasks.
+
+    Args:
+        session: open transaction.
+        run_id: the run.
+        now: after which tasks without an outcome are given up in the live mode; None waits for every one of them.
+    """
     run, evolution = session.get_one(RunRow, run_id), session.get(EvolutionRow, run_id)
     rows = arm_rows(session, run_id)
     variants = tuple(row.variant_id for row in rows)
@@ -51,10 +59,11 @@ def tally(session: Session, run_id: int) -> Tally:
     replayed = flags_of(evolution, variants)
     for variant in variants:
         counts[variant].flags = replayed[variant]
-    live = json.loads(run.rules).get("settings", {}).get("voting", {}).get("mode") == LIVE
-    votes = (
-        _count_tasks(session, run_id, evolution, counts) if live else _count_votes(session, run_id, evolution, counts)
-    )
+    if json.loads(run.rules).get("settings", {}).get("voting", {}).get("mode") == LIVE:
+        patience = timedelta(hours=Rules.from_json(run.rules).settings.triggers.implicit_ok_h)
+        votes = _count_tasks(session, run_id, evolution, counts, now - patience if now else None)
+    else:
+        votes = _count_votes(session, run_id, evolution, counts)
     return Tally(
         arms=tuple(_arm(row, counts[row.variant_id]) for row in rows),
         votes=votes,
@@ -140,26 +149,42 @@ def _count_answers(cards: dict[int, Card], counts: dict[int, _Counts]) -> None:
             counts[arm].flags = counts[arm].flags.plus(incumbent=base, challenger=correct)
 
 
-def _count_tasks(session: Session, run: int, evolution: EvolutionRow | None, counts: dict[int, _Counts]) -> int:
-    """Pair each challenger's k-th outcome with the incumbent's k-th; returns how many tasks have one.
+def _count_tasks(
+    session: Session, run: int, evolution: EvolutionRow | None, counts: dict[int, _Counts], given_up: datetime | None
+) -> int:
+    """Pair each challenger's k-th outcome with the incumbent's k-th, in the order of the tasks; returns how many have one.
 
-    Whichever prompt is used for how many tasks, and in which order, the k-th outcomes of two prompts are a fair pair; so
-    drawing the better one more often cannot make evidence.
+    Whichever prompt is used for how many tasks, the k-th outcomes of two prompts are a fair pair; so drawing the better one
+    more often cannot make evidence. In the order of arrival it could: failures are told before successes, and the prompt
+    that was used less has fewer of the early ones. So a prompt's outcomes count up to its first task that may still have
+    one, and a task that has none after the time of silence is passed over.
     """
-    query = select(AssignmentRow.variant_id, AssignmentRow.outcome).where(
-        AssignmentRow.run_id == run, AssignmentRow.outcome.is_not(None)
+    if evolution is None or evolution.voting_since is None:
+        return 0  # its replay comes first
+    rows = session.execute(
+        select(AssignmentRow.variant_id, AssignmentRow.outcome, AssignmentRow.created_at)
+        .where(AssignmentRow.run_id == run, AssignmentRow.created_at >= evolution.voting_since)
+        .order_by(AssignmentRow.created_at, AssignmentRow.task_id)
     )
-    if evolution is not None and evolution.voting_since is not None:
-        query = query.where(AssignmentRow.created_at >= evolution.voting_since)
-    outcomes: dict[int, list[bool]] = {arm: [] for arm in counts}
-    for variant, outcome in session.execute(query.order_by(AssignmentRow.outcome_at, AssignmentRow.task_id)):
-        if (variant or IN_USE) in outcomes:
-            outcomes[variant or IN_USE].append(outcome == Label.OK)
-    for arm, flags in outcomes.items():
-        counts[arm].picks, counts[arm].shown = sum(flags), len(flags)
-        if arm == IN_USE:
-            counts[arm].losses = len(flags) - sum(flags)
-        else:
-            pairs = Counter(zip(flags, outcomes[IN_USE], strict=False))
+    settled: dict[int, list[bool]] = {arm: [] for arm in counts}
+    open_ended: set[int] = set()
+    told = 0
+    for variant, outcome, given in rows:
+        arm = variant or IN_USE
+        if arm not in counts:
+            continue
+        if outcome is None:
+            if given_up is None or given > given_up:
+                open_ended.add(arm)
+            continue
+        told += 1
+        counts[arm].shown += 1
+        counts[arm].picks += outcome == Label.OK
+        if arm not in open_ended:
+            settled[arm].append(outcome == Label.OK)
+    counts[IN_USE].losses = counts[IN_USE].shown - counts[IN_USE].picks
+    for arm, flags in settled.items():
+        if arm != IN_USE:
+            pairs = Counter(zip(flags, settled[IN_USE], strict=False))
             counts[arm].wins, counts[arm].losses = pairs[True, False], pairs[False, True]
-    return sum(map(len, outcomes.values()))
+    return told

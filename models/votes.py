@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import samples, steps
+from models import prompts, samples, steps
 from models.ballots import cards as cards_of
 from models.ballots import close_ballots, open_ballots
 from models.replays import replayed_samples
@@ -59,9 +59,8 @@ def record_vote(
         raise NotFound(f"There is no ballot {ballot_id}.", hint="evoctl vote")
     _bandit_step(session, run_id)  # votes of one test come one after the other, or none would see the sum of both
     ballot, run = session.get_one(BallotRow, ballot_id), session.get_one(RunRow, run_id)
-    rules = Rules.from_json(run.rules)
     if session.get(VoteRow, ballot_id) is not None:
-        return Counted(fresh=False, verdict=decide(rules, tally(session, run.id), now), bells=())
+        return Counted(fresh=False, verdict=_verdict(session, run, now), bells=())
     if ballot.outcome != "open" or run.ended_at is not None:
         raise Refused(f"Ballot {ballot_id} is closed.", why="The test it belongs to is over.", hint="evoctl vote")
     picked = _picked(session, ballot_id, position) if choice is Choice.PICK else None
@@ -73,7 +72,7 @@ def record_vote(
     )  # fmt: skip
     ballot.outcome, ballot.closed_at = "voted", now
     session.flush()
-    verdict = decide(rules, tally(session, run.id), now)
+    verdict = _verdict(session, run, now)
     return Counted(fresh=True, verdict=verdict, bells=tuple(settle(session, run, verdict, now)))
 
 
@@ -138,7 +137,15 @@ def news(session: Session, skill: str, now: datetime) -> list[Bell]:
     if run.ended_at is not None:
         return []
     session.flush()
-    return settle(session, run, decide(Rules.from_json(run.rules), tally(session, run_id), now), now)
+    return settle(session, run, _verdict(session, run, now), now)
+
+
+def _verdict(session: Session, run: RunRow, now: datetime) -> Verdict:
+    """Decide by the rules of the launch; nothing is decided against a prompt that is no longer in use."""
+    verdict = decide(Rules.from_json(run.rules), tally(session, run.id, now), now)
+    evolution = session.get(EvolutionRow, run.id)
+    changed = prompts.changed_since(session, run, evolution.incumbent_sha) if evolution and run.ended_at is None else ""
+    return replace(verdict, next=Waiting.FOR_VOTES, winner=None, reason=changed, due=now) if changed else verdict
 
 
 def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> list[Bell]:
@@ -147,8 +154,8 @@ def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> li
     if step is None or step.state in (StepState.DONE, StepState.FAILED):
         return []  # somebody else settled it
     if verdict.next is Waiting.FOR_VOTES:
-        if step.state == StepState.WAITING and verdict.due is not None:
-            step.due_at = verdict.due if step.due_at is None else min(step.due_at, verdict.due)
+        if verdict.due is not None:
+            _look_again(step, verdict.due)
         bell = steps.wake(session, run.id, Stage.BANDIT, now) if _wants_ballots(session, run) else None
         return [bell] if bell else []
     step.state, step.epoch, step.updated_at = StepState.DONE, step.epoch + 1, now  # a job at work is fenced off
@@ -158,6 +165,14 @@ def settle(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> li
     assert isinstance(verdict.next, Ending)
     end_run(run, verdict.next, verdict.reason, now)
     return []
+
+
+def _look_again(step: StepRow, due: datetime) -> None:
+    """Let the test be looked at when its verdict may change; a job at work looks again before it goes to sleep."""
+    if step.state == StepState.RUNNING:
+        step.dirty = True
+    elif step.state == StepState.WAITING:
+        step.due_at = due if step.due_at is None else min(step.due_at, due)
 
 
 def close_test(session: Session, run: RunRow, verdict: Verdict, now: datetime) -> None:

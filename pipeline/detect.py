@@ -55,6 +55,7 @@ class DetectCase:
     """What a drift check looks at.
 
     Attributes:
+        version: in use; 0 where none is known yet.
         window: the newest judged samples of the version in use, newest first, at most `sample_size`.
         monitor: its label stream in a few numbers; None before the first label.
         golden: its frozen tasks; None where none were recorded yet.
@@ -70,6 +71,7 @@ class DetectCase:
     rules: Rules
     seed: int
     now: datetime
+    version: int
     template: PromptTemplate | None
     window: tuple[Judged, ...]
     monitor: Monitor | None
@@ -90,6 +92,7 @@ class DetectDecision:
 
     Attributes:
         next: DETECT, of `look` only, means that the canary must tell.
+        version: that was looked at.
         canary: what the golden set said in this check; None when it was not asked.
         recorded: a golden set that this check recorded.
         acknowledged: what was raised so far was acted on or refuted, and all sums begin anew.
@@ -101,6 +104,7 @@ class DetectDecision:
     reason: str
     accuracy: float | None
     judged: int
+    version: int = 0
     canary: Canary | None = None
     recorded: GoldenSet | None = None
     acknowledged: bool = False
@@ -117,11 +121,17 @@ def detect(case: DetectCase) -> Flow[DetectDecision]:
         return _concluded(case, found, canary)
     if found.next is Stage.DETECT:
         return _concluded(case, found, None)
-    if found.next is Ending.HEALTHY and case.template is not None and len(case.candidates) >= LEAST:
+    if found.next is Ending.HEALTHY and _is_well(case) and case.template is not None and len(case.candidates) >= LEAST:
         flags, served_by = yield from record(case.rules, case.template, case.candidates, case.seed)
         golden = GoldenSet(items=case.candidates, reference=flags, served_by=served_by)
         return replace(found, recorded=golden, reason=f"{found.reason}; {len(flags)} golden tasks recorded")
     return replace(found, acknowledged=found.next in (Stage.MUTATE, Stage.PROMOTE))
+
+
+def _is_well(case: DetectCase) -> bool:
+    """Tell whether what the prompt does now may stand for how it does when it is healthy."""
+    monitor = case.monitor
+    return monitor is None or not (monitor.warned or monitor.alarmed or monitor.rate_shifted)
 
 
 def _with_mix(case: DetectCase, found: DetectDecision) -> DetectDecision:
@@ -136,7 +146,7 @@ def look(case: DetectCase) -> DetectDecision:
     right = sum(sample.ok for sample in case.window)
     accuracy = right / len(case.window) if case.window else None
     to, reason = next(_findings(case, accuracy))
-    return DetectDecision(next=to, reason=reason, accuracy=accuracy, judged=len(case.window))
+    return DetectDecision(next=to, reason=reason, accuracy=accuracy, judged=len(case.window), version=case.version)
 
 
 def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, str]]:

@@ -88,6 +88,7 @@ class Evolution(OpenHome):
         rules = self.rules(skill, settings)
         text = self.template(rules)
         with self.database.write() as session:
+            checks.cancel_waiting(session, rules.skill.name, now())
             finding = examined(session, rules, self.config, force=force)
             bell = checks.start_check(session, rules, text, now(), trigger="person", forced=True, seed=seed)
         return Started(run=bell.run, rung=self.ring([bell]), finding=finding)
@@ -253,7 +254,7 @@ class Evolution(OpenHome):
             batch = f"b{secrets.token_hex(4)}"
             item = replace(item, version=row.version, variant=row.variant_id)
             noted = feedback.note(session, rules, item, batch=batch, now=now(), ballot=row.ballot)
-            row.outcome, row.outcome_at = noted.label, row.outcome_at or now()
+            row.outcome, row.outcome_at = noted.label, (row.outcome_at or now()) if noted.label else None
             bell = checks.start_if_worth(session, rules, text, now())
             bells = votes.news(session, rules.skill.name, now())
         self.ring([bell, *bells] if bell else bells)

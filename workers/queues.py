@@ -115,6 +115,13 @@ class Bells:
             return head[0].decode(errors="replace") if head else ""
         return ""
 
+    def holds(self, job_id: str) -> bool:
+        """Tell whether a job was rung to wait for a quiet moment itself; False when Redis is away."""
+        with contextlib.suppress(RedisError, OSError):
+            meta = cast("bytes | None", self._redis.hget(Job.key_for(job_id), "meta"))
+            return meta is not None and b"hold" in meta  # the key's own letters, whichever serializer wrote it
+        return False
+
     def ping(self) -> None:
         """Check that Redis answers.
 

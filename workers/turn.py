@@ -65,7 +65,7 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
         waiting.take(POLL_S * 2)  # long enough for a reconciliation that looks at it just now
         while not (reading := gate.reading(hold["quiet_s"])).open:
             queues.note_waiting(reading.reason)
-            if time.monotonic() >= end or _urgent(bells.next_job()):
+            if time.monotonic() >= end or _urgent(bells):
                 return True
             time.sleep(settings.poll_s)
     finally:
@@ -74,5 +74,7 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     return False
 
 
-def _urgent(job_id: str) -> bool:
-    return any(f"-{stage}-" in job_id for stage in (Stage.DETECT, Stage.PROMOTE))
+def _urgent(bells: queues.Bells) -> bool:
+    """Tell whether the next job decides without a model; a check whose canary waits for quiet is as patient as we are."""
+    job_id = bells.next_job()
+    return any(f"-{stage}-" in job_id for stage in (Stage.DETECT, Stage.PROMOTE)) and not bells.holds(job_id)

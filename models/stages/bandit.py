@@ -43,7 +43,7 @@ def load_bandit(session: Session, mine: Claim, now: datetime) -> BanditCase:
         seed=mine.seed,
         now=now,
         template=prompts.template_of(session, mine.skill, run.version),
-        tally=tally(session, mine.run),
+        tally=tally(session, mine.run, now),
         tasks=tuple(
             Task(sample=SampleId(row.id), fields=samples.fields_of(row), expected=samples.reference(row))
             for row in tasks
@@ -58,7 +58,7 @@ def load_bandit(session: Session, mine: Claim, now: datetime) -> BanditCase:
         replayed=bool(evolution.replay),
         unseen=not evolution.samples,  # a search confirms its best on the select part, and so has chosen by it
         served_by=evolution.served_by,
-        changed=_changed(session, mine, run, evolution),
+        changed=prompts.changed_since(session, run, evolution.incumbent_sha),
     )
 
 
@@ -85,14 +85,6 @@ def report_of(evolution: EvolutionRow) -> dict[int, tuple[int, ...]]:
     """Return, per variant id (0 is the incumbent), one flag per untouched sample: 1 right, 0 wrong."""
     data = json.loads(evolution.report) if evolution.report else {}
     return {int(variant): tuple(flags) for variant, flags in data.items()}
-
-
-def _changed(session: Session, mine: Claim, run: RunRow, evolution: EvolutionRow) -> str:
-    """Say what the challengers are no longer compared with; empty while the prompt in use is the same."""
-    in_use = prompts.active(session, mine.skill)
-    if in_use is None or (in_use.version, in_use.sha) == (run.version, evolution.incumbent_sha or in_use.sha):
-        return ""
-    return f"the prompt in use was changed (v{in_use.version})"
 
 
 def _begin_anew(session: Session, run: RunRow, evolution: EvolutionRow, why: str, now: datetime) -> None:

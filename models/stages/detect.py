@@ -44,6 +44,7 @@ def detect_case(
         rules=rules,
         seed=seed,
         now=now,
+        version=in_use.version if in_use else 0,
         template=prompts.template_of(session, skill, in_use.version) if in_use else None,
         window=_window(session, rules, in_use, rules.settings.triggers.sample_size),
         monitor=monitor,
@@ -66,6 +67,7 @@ def save_detect(session: Session, mine: Claim, decision: DetectDecision, now: da
     row.checked_at, row.check_reason, run.reason = now, decision.reason, decision.reason
     _watch(session, mine, decision, now)
     if decision.next is Stage.MUTATE:
+        run.version = decision.version or run.version
         become_evolution(session, run, now, decision.accuracy, samples.horizon(session, mine.skill))
     elif decision.next is Stage.PROMOTE:
         run.kind = RunKind.ROLLBACK
@@ -74,11 +76,13 @@ def save_detect(session: Session, mine: Claim, decision: DetectDecision, now: da
 def _watch(session: Session, mine: Claim, decision: DetectDecision, now: datetime) -> None:
     """Write what the golden set said, and begin the sums anew where a finding was acted on or refuted."""
     in_use = prompts.active(session, mine.skill)
-    if in_use is not None and decision.recorded is not None:
+    if in_use is None or in_use.version != decision.version:
+        return  # another prompt came into use while the check waited for a quiet moment
+    if decision.recorded is not None:
         golden.keep(session, mine.skill, in_use.version, decision.recorded, now)
-    if in_use is not None and decision.canary is not None:
+    if decision.canary is not None:
         golden.note_check(session, mine.skill, in_use.version, decision.canary, now)
-    if in_use is not None and decision.moved:
+    if decision.moved:
         golden.forget(session, mine.skill, in_use.version)  # the next healthy check records tasks of now
     if decision.acknowledged or decision.refuted:
         monitors.acknowledge(session, mine.rules, now, warning_only=decision.refuted)

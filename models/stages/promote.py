@@ -69,7 +69,7 @@ def intend(session: Session, mine: Claim, request: Publish, config_before: str, 
     ensure_skill(session, request.skill, now)
     run = session.get_one(RunRow, mine.run)
     test = run.id if run.target_variant_id is None else session.get_one(VariantRow, run.target_variant_id).run_id
-    counted = tally(session, test)
+    counted = tally(session, test, now)
     evidence = _evidence(mine.rules, counted, request, session.get_one(RunRow, mine.run))
     session.add(
         PromotionRow(

@@ -350,43 +350,85 @@ def test_a_challenger_left_behind_has_its_chance_in_a_new_comparison(memory: Any
     assert len(counted(memory, mine.run).arms) == 2
 
 
+def test_no_vote_decides_against_a_prompt_that_is_no_longer_in_use(memory: Any) -> None:
+    """Between the edit and the next look of the worker a vote is kept, and promotes nothing."""
+    memory.voting(promote_e=1.8, min_votes=2, open_ballots=1)
+    test = memory.test()
+    cast(memory, test.ballots[0], 2, 1)
+    with memory.write() as session:
+        checks.notice(session, memory.rules, EDITED, memory.now)
+
+    done = cast(memory, test.ballots[1], 2, 2)
+
+    assert (done.fresh, done.verdict.next) == (True, Waiting.FOR_VOTES)
+    assert "was changed" in done.verdict.reason
+    assert memory.step(test.bell).state == StepState.READY
+
+
 # --- the live mode -------------------------------------------------------------------------------------------------
 
 
-def outcome(memory: Any, run: int, number: int, variant: int | None, *, ok: bool) -> None:
-    """Record how one task went."""
+def outcome(memory: Any, run: int, number: int, variant: int | None, *, ok: bool | None) -> None:
+    """Give a prompt a task and record how it went, or that nobody has said so yet; its outcome comes hours later."""
     at = memory.now + timedelta(minutes=number)
     with memory.write() as session:
         session.add(
             AssignmentRow(
                 skill_name="file-naming", task_id=f"o{number}", run_id=run, variant_id=variant, version=1, created_at=at,
-                outcome="ok" if ok else "bad", outcome_at=at,
+                outcome=None if ok is None else "ok" if ok else "bad", outcome_at=at + timedelta(hours=24 if ok else 1),
             )
         )  # fmt: skip
 
 
-def test_in_the_live_mode_the_kth_outcomes_are_pairs(memory: Any) -> None:
-    """In whichever order they come: third against third, and the one too many waits for its partner."""
+def played(memory: Any, plan: list[tuple[bool, bool | None]], hours: float) -> Any:
+    """Play tasks of a live test, the challenger's where the first flag says so; count them so many hours later."""
     memory.voting(mode="live")
     test = memory.test()
-    (variant,) = test.variants
-    plan = [
-        (None, True),
-        (variant, True),
-        (variant, True),
-        (None, False),
-        (variant, False),
-        (variant, True),
-        (None, True),
-    ]
-    for number, (who, ok) in enumerate(plan):
-        outcome(memory, test.bell.run, number, who, ok=ok)
+    for number, (challenger, ok) in enumerate(plan):
+        outcome(memory, test.bell.run, number, test.variants[0] if challenger else None, ok=ok)
+    with memory.maker() as session:
+        return tally(session, test.bell.run, memory.now + timedelta(hours=hours))
 
-    now = counted(memory, test.bell.run)
+
+def test_in_the_live_mode_the_kth_outcomes_are_pairs(memory: Any) -> None:
+    """In the order of the tasks: third against third, and the one too many waits for its partner."""
+    plan = [(False, True), (True, True), (True, True), (False, False), (True, False), (True, True), (False, True)]
+
+    now = played(memory, plan, 1)
 
     # pairs: (ok, ok), (bad, ok), (ok, bad); the challenger's fourth outcome has no partner yet
     assert (now.arms[0].wins, now.arms[0].losses) == (1, 1)
-    assert (now.votes, now.picks, now.shown, now.arms[0].picks, now.arms[0].shown) == (7, 2, 3, 3, 4)
+    assert (now.votes, now.picks, now.losses, now.shown) == (7, 2, 1, 3)
+    assert (now.arms[0].picks, now.arms[0].shown) == (3, 4)
+
+
+def test_a_task_that_may_still_be_complained_of_holds_its_prompts_later_ones_back(memory: Any) -> None:
+    """Failures are told first; after the time of silence the task is passed over."""
+    plan = [(False, None), (True, True), (False, False), (True, True), (False, False), (True, True)]
+
+    early, late = played(memory, plan, 1), None
+    with memory.maker() as session:
+        late = tally(session, 1, memory.now + timedelta(hours=25))
+
+    assert (early.arms[0].wins, early.votes) == (0, 5)
+    assert late.arms[0].wins == 2
+
+
+def test_a_live_comparison_that_begins_anew_forgets_its_tasks(memory: Any) -> None:
+    """Before its own replay nothing counts, and afterwards only tasks that were given since."""
+    memory.voting(mode="live")
+    test = memory.test()
+    for number in range(20):
+        outcome(memory, test.bell.run, number, test.variants[0] if number % 2 else None, ok=bool(number % 2))
+    with memory.write() as session:
+        again = steps.wake(session, test.bell.run, Stage.BANDIT, memory.now)
+    saved(memory, memory.claim(again), next=Stage.BANDIT, restart="the prompt in use was changed (v1)")
+    forgotten = counted(memory, test.bell.run)
+    with memory.write() as session:
+        session.get_one(EvolutionRow, test.bell.run).voting_since = memory.now + timedelta(minutes=15)
+
+    assert (forgotten.votes, forgotten.arms[0].wins) == (0, 0)
+    assert counted(memory, test.bell.run).votes == 5
 
 
 def test_a_live_outcome_decides_in_its_own_transaction(memory: Any) -> None:

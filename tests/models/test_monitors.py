@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from models import checks, feedback, golden, monitors, prompts, samples
+from models import checks, feedback, golden, monitors, prompts, samples, steps
 from models.stages.detect import detect_case, save_detect
 from models.tables import PromotionRow, SampleRow
 from models.watch_tables import GoldenSetRow, MonitorRow
@@ -158,6 +158,117 @@ def test_taking_labels_back_counts_the_stream_again(memory: Any) -> None:
     assert (before.labels, after.labels, after.ok, after.drift.alarm.total) == (10, 5, 5, 0)
 
 
+def test_a_label_that_was_taken_back_enters_when_it_is_given_again(memory: Any) -> None:
+    """A wrong batch, its undo and the right batch leave the right labels in the stream."""
+    used(memory)
+    for i in range(4):
+        memory.tell(f"t{i}", output="a", batch="first")
+    for i in range(4):
+        memory.tell(f"t{i}", label=Label.BAD, batch="wrong")
+    with memory.write() as session:
+        feedback.undo(session, memory.rules, memory.now, batch="wrong")
+    for i in range(4):
+        memory.tell(f"t{i}", label=Label.OK, batch="right")
+
+    monitor = current(memory)
+
+    assert monitor is not None
+    assert (monitor.labels, monitor.ok) == (4, 4)
+
+
+def test_taking_a_label_back_raises_no_finding_again(memory: Any) -> None:
+    """An alarm that was acted on stays down when one label of many is taken back."""
+    used(memory)
+    for i in range(30):
+        memory.tell(f"t{i}", output="x", expected="y")
+    memory.tell("late", output="x", label=Label.OK, batch="late")
+    with memory.write() as session:
+        monitors.acknowledge(session, memory.rules, memory.now)
+        feedback.undo(session, memory.rules, memory.now, batch="late")
+
+    monitor = current(memory)
+
+    assert monitor is not None
+    assert (monitor.labels, monitor.alarmed, monitor.warned) == (30, False, False)
+
+
+def test_first_labels_at_the_same_moment_make_one_stream(memory: Any) -> None:
+    """Several processes feed a version that has no monitor yet: every label enters once, under a place of its own."""
+    used(memory)
+
+    def tell(task: str) -> Any:
+        said = feedback.Feedback(task_id=task, fields=(("description", "x"),), output="a", label=Label.OK)
+        return lambda session: feedback.note(session, memory.rules, said, batch=task, now=memory.now)
+
+    results = memory.at_once(*(tell(f"t{i}") for i in range(6)))
+
+    monitor = current(memory)
+    assert [r for r in results if isinstance(r, Exception)] == []
+    assert monitor is not None
+    assert monitor.labels == 6
+    assert sorted(place or 0 for _, place in entered(memory)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_feeding_while_others_act_and_relabel_loses_nothing(memory: Any) -> None:
+    """Labels, an acknowledgement, an undo and the maturing of silence at once neither deadlock nor overwrite each other."""
+    used(memory)
+    for i in range(20):
+        memory.tell(f"t{i}", output="a")
+    later = memory.now + timedelta(hours=30)
+
+    def tell(task: str) -> Any:
+        said = feedback.Feedback(task_id=task, label=Label.BAD)
+        return lambda session: feedback.note(session, memory.rules, said, batch=task, now=later)
+
+    results = memory.at_once(
+        *(tell(f"t{i}") for i in range(4)),
+        lambda session: feedback.mature(session, memory.rules, later),
+        lambda session: monitors.acknowledge(session, memory.rules, later),
+    )
+
+    places = sorted(place for _, place in entered(memory) if place)
+    monitor = current(memory)
+    assert [r for r in results if isinstance(r, Exception)] == []
+    assert monitor is not None
+    assert places == list(range(1, monitor.labels + 1))
+    assert monitor.labels == 20
+
+
+def test_a_finding_on_a_version_that_went_is_not_written_to_its_successor(memory: Any) -> None:
+    """A check that waited for a quiet moment while another prompt came into use leaves that one's watch alone."""
+    used(memory)
+    memory.history(60, right=50)
+    with memory.maker() as session:
+        items = golden.candidates(session, "file-naming", 60, 1)
+    mine = memory.claim(memory.check())
+    recorded = GoldenSet(items=items, reference=(True,) * 60, served_by="m 1")
+    with memory.write() as session:
+        prompts.note_version(session, replace(memory.rules.skill, version=2), TEXT, memory.now)
+        found = DetectDecision(
+            next=Ending.HEALTHY, reason="well", accuracy=1.0, judged=20, version=1, recorded=recorded
+        )  # fmt: skip
+        save_detect(session, mine, found, memory.now)
+
+    with memory.maker() as session:
+        assert session.scalars(select(GoldenSetRow)).all() == []
+
+
+def test_a_persons_order_cancels_a_check_that_waits_for_a_quiet_moment(memory: Any) -> None:
+    """It would only suggest what the person wants; a check that does not wait is left alone."""
+    used(memory)
+    bell = memory.check()
+    with memory.write() as session:
+        checks.cancel_waiting(session, "file-naming", memory.now)
+    untouched = memory.run_row(bell).ended_at
+    mine = memory.claim(bell)
+    with memory.write() as session:
+        steps.release(session, mine, memory.now, waiting_for="a quiet moment")
+        checks.cancel_waiting(session, "file-naming", memory.now)
+
+    assert untouched is None
+    assert memory.run_row(bell).ending == Ending.CANCELLED
+
+
 def test_a_promoted_version_begins_a_stream_of_its_own_and_is_watched(memory: Any) -> None:
     """Its baseline is learnt anew, and it is compared with the accuracy of the prompt that it replaced."""
     used(memory)
@@ -205,7 +316,7 @@ def test_acting_on_a_finding_begins_the_sums_anew(memory: Any) -> None:
         memory.tell(f"t{i}", output="x", expected="y")
     raised = current(memory)
     mine = memory.claim(memory.check())
-    decision = DetectDecision(next=Stage.MUTATE, reason="alarm", accuracy=0.0, judged=20, acknowledged=True)
+    decision = DetectDecision(next=Stage.MUTATE, reason="alarm", accuracy=0.0, judged=20, version=1, acknowledged=True)
     with memory.write() as session:
         save_detect(session, mine, decision, memory.now)
 
@@ -224,7 +335,7 @@ def test_a_golden_set_is_recorded_and_checked(memory: Any) -> None:
         items = golden.candidates(session, "file-naming", 60, 1)
     mine = memory.claim(memory.check())
     recorded = GoldenSet(items=items, reference=tuple(i % 6 > 0 for i in range(len(items))), served_by="m 1")
-    found = DetectDecision(next=Ending.HEALTHY, reason="well", accuracy=1.0, judged=20, recorded=recorded)
+    found = DetectDecision(next=Ending.HEALTHY, reason="well", accuracy=1.0, judged=20, version=1, recorded=recorded)
     with memory.write() as session:
         save_detect(session, mine, found, memory.now)
     memory.tell(memory_task(memory, int(items[0].sample)), fields=(), expected="another")

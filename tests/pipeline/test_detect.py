@@ -45,7 +45,7 @@ ALARMED = _fed((92, 8), (0, 6))
 ITEMS = tuple(Item(sample=SampleId(i), fields=(("text", f"w{i}"),), expected=f"w{i}") for i in range(60))
 GOLDEN = GoldenSet(items=ITEMS, reference=(True,) * 55 + (False,) * 5, served_by="m 1")
 CASE = DetectCase(
-    rules=RULES, seed=1, now=NOW, template=PromptTemplate("Name it.", "Text: {{text}}"), window=_window(12, 8),
+    rules=RULES, seed=1, now=NOW, version=1, template=PromptTemplate("Name it.", "Text: {{text}}"), window=_window(12, 8),
     monitor=ALARMED, golden=None, candidates=(), audit=(0, 0), last_evolution=None, evolving=False, usable=50, known=140,
     since_promotion=None,
 )  # fmt: skip
@@ -179,6 +179,14 @@ def test_golden_tasks_are_recorded_while_all_is_well() -> None:
     assert recorded.recorded is not None
     assert (sum(recorded.recorded.reference), recorded.recorded.served_by, asked) == (50, "m 1", 60)
     assert (few.recorded, unasked) == (None, 0)
+
+
+@pytest.mark.parametrize("monitor", [WARNED, None])
+def test_a_warning_never_records_the_golden_tasks_that_would_refute_it(monitor: Monitor | None) -> None:
+    """How a prompt does while something is raised, or before anybody judged it, is no reference."""
+    decision, asked = _checked(replace(CASE, monitor=monitor, window=(), candidates=ITEMS))
+
+    assert (decision.recorded, asked) == (None, 0)
 
 
 def test_without_labels_nothing_is_said() -> None:

@@ -93,3 +93,14 @@ def test_the_head_of_the_queue_is_the_next_job(site: Any) -> None:
     site.bells.ring([ring(), ring(job_id="r2-bandit-1-a1", front=True)])
 
     assert site.bells.next_job() == "r2-bandit-1-a1"
+
+
+def test_a_job_that_waits_for_a_quiet_moment_itself_is_known(site: Any) -> None:
+    """Its meta says so; an ordinary one's does not, and an unknown one is no such job."""
+    held = ring(job_id="r1-detect-1-a2", meta={"hold": {"quiet_s": 60}})
+    plain = ring(job_id="r2-detect-1-a1")
+    site.bells.ring([held, plain])
+
+    assert site.bells.holds("r1-detect-1-a2")
+    assert not site.bells.holds("r2-detect-1-a1")
+    assert not site.bells.holds("r9-detect-1-a1")
