@@ -39,9 +39,10 @@ def items(
     session: Session, skill: str, split: Split, *, horizon: int | None, limit: int, seed: int
 ) -> tuple[Item, ...]:
     """Draw at most *limit* labelled samples of *split* at random, the same ones for the same seed."""
-    rows = [row for row in session.scalars(_with_reference(skill, split, horizon)) if reference(row) is not None]
-    rows.sort(key=lambda row: fraction(f"{seed}:{row.task_id}"))
-    return tuple(_item(row) for row in rows[:limit])
+    names = _with_reference(skill, split, horizon).with_only_columns(SampleRow.id, SampleRow.task_id)
+    drawn = sorted((fraction(f"{seed}:{task}"), number) for number, task in session.execute(names))[:limit]
+    rows = {row.id: row for row in session.scalars(select(SampleRow).where(SampleRow.id.in_([i for _, i in drawn])))}
+    return tuple(_item(rows[number]) for _, number in drawn)
 
 
 def kept(items_: Sequence[Item]) -> list[list[object]]:
@@ -136,6 +137,7 @@ def judged(
         SampleRow.skill_name == rules.skill.name,
         SampleRow.label_source.in_(rules.skill.labels),
         SampleRow.label.is_not(None),
+        SampleRow.judged_at.is_not(None),
         SampleRow.output.is_not(None),
         SampleRow.variant_id.is_(None),
         SampleRow.version == version,
@@ -185,7 +187,7 @@ def ballot_tasks(
     query = (
         select(SampleRow)
         .where(SampleRow.skill_name == run.skill_name, allowed, SampleRow.id.not_in(taken))
-        .order_by((SampleRow.id > run.horizon).desc(), SampleRow.id.desc())
+        .order_by(SampleRow.id.desc())  # new ones first
         .limit(limit + len(replayed))
     )
     return [row for row in session.scalars(query) if row.id not in replayed][:limit]

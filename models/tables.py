@@ -24,6 +24,7 @@ from models.base import Base, UtcDateTime
 NAME = String(64)
 WORD = String(40)
 SHA = String(64)
+SILENT = "label IS NULL AND output IS NOT NULL AND expected IS NULL"  # may still count as an implicit ok
 EMPTY, ZERO = text("''"), text("0")  # server defaults, so that a column can be added to a table with rows
 
 
@@ -70,8 +71,8 @@ class SampleRow(Base):
             "ix_samples_silent",
             "skill_name",
             "created_at",
-            sqlite_where=text("label IS NULL"),
-            postgresql_where=text("label IS NULL"),
+            sqlite_where=text(SILENT),
+            postgresql_where=text(SILENT),
         ),
         # Labels that wait to enter their version's stream: few of many.
         Index(
@@ -83,7 +84,19 @@ class SampleRow(Base):
             postgresql_where=text("entered IS NULL AND label IS NOT NULL"),
         ),
         Index(None, "skill_name", "audit", "created_at"),
+        # Answers to the audit: a check counts the newest ones.
+        Index(
+            "ix_samples_audited",
+            "skill_name",
+            "version",
+            "label_source",
+            "created_at",
+            sqlite_where=text("audit IS 1"),
+            postgresql_where=text("audit IS TRUE"),
+        ),
         Index(None, "skill_name", "known", "split"),
+        Index(None, "skill_name", "known", "id"),
+        Index(None, "skill_name", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

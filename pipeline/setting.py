@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar, cast, get_type_hints
 
 
@@ -61,7 +63,7 @@ def from_data(kind: type[S], data: dict[str, Any]) -> S:
     Unknown names are passed over and missing ones get their default, so that a run started under one release ends under
     the next.
     """
-    hints = get_type_hints(kind)
+    hints = _hints(cast("Hashable", kind))
     given: dict[str, Any] = {}
     for f in fields(cast("Any", kind)):
         if f.name not in data:
@@ -75,3 +77,9 @@ def from_data(kind: type[S], data: dict[str, Any]) -> S:
             value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
         given[f.name] = value
     return kind(**given)
+
+
+@lru_cache(maxsize=256)
+def _hints(kind: Hashable) -> dict[str, Any]:
+    """Read a dataclass's types once: it costs more than reading a value."""
+    return get_type_hints(kind)

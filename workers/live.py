@@ -26,6 +26,7 @@ from workers.lock import Lock
 from workers.sessions import Database
 from workers.stepping import StepAside
 
+FACTS_S = 1.0  # how often a job looks which model and server answer
 URGENT_LOOK_S = 0.25  # how often a search looks whether a decision waits for the worker
 HOST_LOCK_WAIT_S = 1.0
 HOST_LOCK_AGAIN_S = 10.0  # a fresh job costs a second of processor time, so another home is not asked for more often
@@ -65,7 +66,7 @@ class LiveModels:
         self._begun = begun or mine.trigger == "person" or mine.stage is Stage.DETECT  # a canary begins no search
         self._server: ServerFacts | None = None
         self._slice_s = 0.0
-        self._looked = 0.0
+        self._looked = self._asked = 0.0
 
     @property
     def simulated(self) -> bool:
@@ -86,7 +87,9 @@ class LiveModels:
         if self._server is None:
             server = self._client.facts()
             self._client.require(self._mine.rules.tag(role) for role in ROLES[self._mine.stage])
-            self._server = server
+            self._server, self._asked = server, time.monotonic()
+        elif time.monotonic() - self._asked >= FACTS_S:  # a model may be replaced while a long job works
+            self._server, self._asked = self._client.facts(), time.monotonic()
         tag = self.tag_of(request)
         return f"{tag} {self._client.digest(tag)} {self._server.version}"
 

@@ -18,10 +18,15 @@ INDEXES = (
     ("skill_name", "version", "judged_at"),
     ("skill_name", "audit", "created_at"),
     ("skill_name", "known", "split"),
+    ("skill_name", "known", "id"),
+    ("skill_name", "id"),
 )
-PARTIAL = (
-    ("ix_samples_silent", ("skill_name", "created_at"), "label IS NULL"),
-    ("ix_samples_entering", ("skill_name", "version", "created_at"), "entered IS NULL AND label IS NOT NULL"),
+SILENT = "label IS NULL AND output IS NOT NULL AND expected IS NULL"
+ENTERING = "entered IS NULL AND label IS NOT NULL"
+PARTIAL = (  # name, columns, and the condition on SQLite and on PostgreSQL
+    ("ix_samples_silent", ("skill_name", "created_at"), SILENT, SILENT),
+    ("ix_samples_entering", ("skill_name", "version", "created_at"), ENTERING, ENTERING),
+    ("ix_samples_audited", ("skill_name", "version", "label_source", "created_at"), "audit IS 1", "audit IS TRUE"),
 )
 SKIPPED = '{"skipped": "the votes had begun before there was a replay"}'
 
@@ -55,9 +60,8 @@ def upgrade() -> None:
         op.add_column(table, column)
     for columns in INDEXES:
         op.create_index(_index(columns), "samples", list(columns))
-    for name, on, where in PARTIAL:
-        few = sa.text(where)
-        op.create_index(name, "samples", list(on), sqlite_where=few, postgresql_where=few)
+    for name, on, sqlite, postgresql in PARTIAL:
+        op.create_index(name, "samples", list(on), sqlite_where=sa.text(sqlite), postgresql_where=sa.text(postgresql))
     op.create_table(
         "monitors",
         *_skill_version("monitors"),
@@ -101,7 +105,7 @@ def _skill_version(table: str) -> tuple[Any, ...]:
 def downgrade() -> None:
     op.drop_table("golden_sets")
     op.drop_table("monitors")
-    for name, _, _ in PARTIAL:
+    for name, _, _, _ in PARTIAL:
         op.drop_index(name, table_name="samples")
     for columns in INDEXES:
         op.drop_index(_index(columns), table_name="samples")
