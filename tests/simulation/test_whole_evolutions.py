@@ -38,7 +38,7 @@ from tests.simulation.decision_world import SCENARIOS, seeds
 from tests.simulation.whole_world import NOBODY, Life, lived
 
 CONFIDENCE = 0.999
-REPLACED_AT, SLOWLY_S = 20, 0.01  # answer from which on another model answers, and how long each takes then
+REPLACED_AT, SLOWLY_S = 101, 0.005  # answer from which on another model answers, and how long each takes
 EQUAL, WORSE, BETTER, ARMS = "all equal", "all worse by 5", "+15", "the seeds' arms"
 POPULATION = {EQUAL: 70, WORSE: 50, BETTER: 40, ARMS: 40}
 HISTORY, SHORT_HISTORY = 300, 120
@@ -271,8 +271,9 @@ def test_a_model_replaced_while_a_job_works_begins_the_comparison_anew(
     monkeypatch.setattr(whole_world.WholeWorld, "answer", replaced)
     monkeypatch.setattr(whole_world, "KILLED", 0.0)
     monkeypatch.setattr(whole_world, "CHANGED", 0.0)
+    monkeypatch.setattr(whole_world, "EARLY", 1.0)
 
-    ended = live(BETTER, 4, SHORT_HISTORY)
+    ended = live(BETTER, 4, HISTORY)
 
     assert ended.counts["anew"] == 1
 
