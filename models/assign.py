@@ -82,8 +82,13 @@ def _drawn(session: Session, rules: Rules, in_use: PromptVersionRow, task_id: st
         variant = _live_arm(session, run, task_id, now)
     return AssignmentRow(
         skill_name=rules.skill.name, task_id=task_id, run_id=run.id if run else None, variant_id=variant,
-        version=in_use.version, ballot=run is not None and feedback.ballot_drawn(rules, task_id), created_at=now,
+        version=in_use.version, ballot=_on_ballots(run) and feedback.ballot_drawn(rules, task_id), created_at=now,
     )  # fmt: skip
+
+
+def _on_ballots(run: RunRow | None) -> bool:
+    """Tell whether an open test is decided by ballots."""
+    return run is not None and Rules.from_json(run.rules).settings.voting.mode != LIVE
 
 
 def _live_arm(session: Session, run: RunRow, task_id: str, now: datetime) -> int | None:

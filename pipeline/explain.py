@@ -98,7 +98,7 @@ def live_words(voting: Voting, skill: str) -> str:
     if tasks is None or votes is None:
         return f"In the live mode every task tells of one prompt only (evoctl lab power {skill})."
     return (
-        f"In the live mode every task tells of one prompt only: to find a gain of {EXAMPLE_GAIN:.0%} takes about {tasks:.0f} "
+        f"In the live mode every task tells of one prompt only: to find a gain of {100 * EXAMPLE_GAIN:.0f} points takes about {tasks:.0f} "
         f"tasks on average, where ballots take about {votes:.0f} votes (evoctl lab power {skill} computes it for this skill)."
     )
 

@@ -21,7 +21,7 @@ from ops.cli.task import CORRECT, FIELDS, OUTPUT, VERDICT, storable_text, told
 def assign(call: Call, skill: str, *, task_id: str, only_text: bool) -> None:
     """Ask which prompt to use for a task.
 
-    Asking again gives the same answer. During a test, variants are drawn by Thompson sampling.
+    Asking again gives the same answer. It is the prompt in use; during a live test, one drawn by Thompson sampling.
     """
     with call.evolution() as evolution:
         found = evolution.assign(skill, storable_text(task_id, "--task-id"))
@@ -30,7 +30,8 @@ def assign(call: Call, skill: str, *, task_id: str, only_text: bool) -> None:
         if only_text:  # a program reads it as it is; a terminal gets it harmless
             return show(found.text, newlines=True, limit=len(found.text)) if sys.stdout.isatty() else found.text
         wanted = " The task is wanted for a ballot." if found.ballot else ""
-        return f"Task {show(task_id)} of {skill}: prompt v{found.version}, {found.arm}.{wanted}"
+        asked = " Ask whether the answer was right: it is drawn for the audit." if found.audit else ""
+        return f"Task {show(task_id)} of {skill}: prompt v{found.version}, {found.arm}.{wanted}{asked}"
 
     call.result("assign", found, text)
 
