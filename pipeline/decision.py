@@ -215,7 +215,7 @@ def _doubt(rules: Rules, arm: Arm) -> str:
 def _seasoned(rules: Rules, tally: Tally, now: datetime) -> bool:
     """Tell whether enough votes were cast, or enough time has passed, for anybody to object."""
     voting = rules.settings.voting
-    if tally.votes >= voting.min_votes:
+    if tally.votes >= min(voting.min_votes, cap(rules)):
         return True
     return tally.since is not None and now >= tally.since + timedelta(hours=voting.promote_after_h)
 

@@ -57,7 +57,8 @@ def load_promote(session: Session, mine: Claim, _now: datetime) -> PromoteCase:
         accuracy_after=after,
         drop_probability=drop,
         reason=reason,
-        forced=run.forced,
+        # a person's order to *test* a prompt is no order to put it in use whatever was edited or measured meanwhile
+        forced=run.forced and mine.kind is not RunKind.EVOLUTION,
     )
 
 
