@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from models import feedback, prompts
 from models.base import insert_first
 from models.tables import AssignmentRow, PromptVersionRow, VariantRow
-from models.tallies import IN_USE, tally
+from models.tallies import tally
 from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.algorithms.streams import stream
-from pipeline.decision import LIVE
+from pipeline.decision import INCUMBENT, LIVE
 from pipeline.domain import RunKind, Stage, StepState
 from pipeline.errors import NotFound
 from pipeline.live import draw_arm
@@ -101,7 +101,7 @@ def _live_arm(session: Session, run: RunRow, task_id: str, now: datetime) -> int
     given = _given(session, run.id, evolution.voting_since)
     rng = stream(run.seed, "assign", task_id)
     arm = draw_arm(counted, decide(frozen, counted, now).dropped, given, rng)
-    return None if arm == IN_USE else int(arm)
+    return None if arm == INCUMBENT else int(arm)
 
 
 def _given(session: Session, run: int, since: datetime) -> dict[int, int]:
@@ -111,7 +111,7 @@ def _given(session: Session, run: int, since: datetime) -> dict[int, int]:
         .where(AssignmentRow.run_id == run, AssignmentRow.created_at >= since)
         .group_by(AssignmentRow.variant_id)
     )
-    return {variant or IN_USE: count for variant, count in rows}
+    return {variant or INCUMBENT: count for variant, count in rows}
 
 
 def _open_test(session: Session, skill: str) -> RunRow | None:

@@ -13,12 +13,11 @@ from sqlalchemy.orm import Session
 from models.replays import flags_of
 from models.tables import AssignmentRow, BallotCardRow, BallotRow, VariantRow, VoteRow
 from models.work_tables import EvolutionRow, RunRow
-from pipeline.decision import LIVE, Arm, Paired, Tally
+from pipeline.decision import INCUMBENT, LIVE, Arm, Paired, Tally
 from pipeline.domain import Choice, Fate, Label, VariantId
 from pipeline.rules import Rules
 
 TESTED = (Fate.ARM, Fate.WINNER, Fate.LOSER, Fate.UNDECIDED)
-IN_USE = 0  # the prompt in use among the arms of a card
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
     run, evolution = session.get_one(RunRow, run_id), session.get(EvolutionRow, run_id)
     rows = arm_rows(session, run_id)
     variants = tuple(row.variant_id for row in rows)
-    counts = {IN_USE: _Counts(), **{variant: _Counts() for variant in variants}}
+    counts = {INCUMBENT: _Counts(), **{variant: _Counts() for variant in variants}}
     replayed = flags_of(evolution, variants)
     for variant in variants:
         counts[variant].flags = replayed[variant]
@@ -68,9 +67,9 @@ def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
         arms=tuple(_arm(row, counts[row.variant_id]) for row in rows),
         votes=votes,
         since=evolution.voting_since if evolution else None,
-        picks=counts[IN_USE].picks,
-        losses=counts[IN_USE].losses,
-        shown=counts[IN_USE].shown,
+        picks=counts[INCUMBENT].picks,
+        losses=counts[INCUMBENT].losses,
+        shown=counts[INCUMBENT].shown,
     )
 
 
@@ -129,13 +128,13 @@ def _count_vote(cards: dict[int, Card], picked: frozenset[int], counts: dict[int
     for arm in everybody & counts.keys():
         counts[arm].shown += 1
         counts[arm].picks += arm in picked
-    if not picked or IN_USE not in everybody:
+    if not picked or INCUMBENT not in everybody:
         return
-    if IN_USE in picked:
+    if INCUMBENT in picked:
         for arm in (everybody - picked) & counts.keys():
             counts[arm].losses += 1
     else:
-        counts[IN_USE].losses += 1
+        counts[INCUMBENT].losses += 1
         for arm in picked & counts.keys():
             counts[arm].wins += 1
 
@@ -143,9 +142,9 @@ def _count_vote(cards: dict[int, Card], picked: frozenset[int], counts: dict[int
 def _count_answers(cards: dict[int, Card], counts: dict[int, _Counts]) -> None:
     """Add right and wrong answers of a ballot's prompts, whatever was voted, where the right answer is known."""
     right = {arm: card.correct for card in cards.values() for arm in card.arms}
-    base = right.get(IN_USE)
+    base = right.get(INCUMBENT)
     for arm, correct in right.items():
-        if arm != IN_USE and arm in counts and base is not None and correct is not None:
+        if arm != INCUMBENT and arm in counts and base is not None and correct is not None:
             counts[arm].flags = counts[arm].flags.plus(incumbent=base, challenger=correct)
 
 
@@ -170,7 +169,7 @@ def _count_tasks(
     open_ended: set[int] = set()
     told = 0
     for variant, outcome, given in rows:
-        arm = variant or IN_USE
+        arm = variant or INCUMBENT
         if arm not in counts:
             continue
         if outcome is None:
@@ -182,9 +181,9 @@ def _count_tasks(
         counts[arm].picks += outcome == Label.OK
         if arm not in open_ended:
             settled[arm].append(outcome == Label.OK)
-    counts[IN_USE].losses = counts[IN_USE].shown - counts[IN_USE].picks
+    counts[INCUMBENT].losses = counts[INCUMBENT].shown - counts[INCUMBENT].picks
     for arm, flags in settled.items():
-        if arm != IN_USE:
-            pairs = Counter(zip(flags, settled[IN_USE], strict=False))
+        if arm != INCUMBENT:
+            pairs = Counter(zip(flags, settled[INCUMBENT], strict=False))
             counts[arm].wins, counts[arm].losses = pairs[True, False], pairs[False, True]
     return told

@@ -71,7 +71,7 @@ def intend(session: Session, mine: Claim, request: Publish, config_before: str, 
     run = session.get_one(RunRow, mine.run)
     test = run.id if run.target_variant_id is None else session.get_one(VariantRow, run.target_variant_id).run_id
     counted = tally(session, test, now)
-    evidence = _evidence(mine.rules, counted, request, session.get_one(RunRow, mine.run))
+    evidence = _evidence(mine.rules, counted, request, run)
     session.add(
         PromotionRow(
             skill_name=request.skill, run_id=mine.run, kind="rollback" if mine.kind in BACK else "promote",
