@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.domain import Role
@@ -24,6 +25,11 @@ class Rules:
         tags = {Role.GENERATOR: models.generator, Role.JUDGE: models.judge, Role.EMBEDDER: models.embedder}
         return tags.get(role, self.skill.task_model)
 
+    @property
+    def own_tags(self) -> tuple[str, ...]:
+        """The models that only evolution asks; the skill's own model is asked by its host too."""
+        return own_tags((self,))
+
     def to_json(self) -> str:
         """Return canonical JSON text for the run's row."""
         return json.dumps(to_data(self), sort_keys=True, ensure_ascii=True)
@@ -32,3 +38,11 @@ class Rules:
     def from_json(cls, text: str) -> Rules:
         """Read `to_json`'s text; names of other releases are passed over."""
         return from_data(cls, json.loads(text))
+
+
+def own_tags(rules: Iterable[Rules]) -> tuple[str, ...]:
+    """Return the models that only evolution asks under any of *rules*."""
+    every = tuple(rules)
+    tags = (tag for one in every for tag in (one.tag(Role.GENERATOR), one.tag(Role.JUDGE), one.tag(Role.EMBEDDER)))
+    theirs = {one.skill.task_model for one in every}
+    return tuple(tag for tag in dict.fromkeys(tags) if tag not in theirs)

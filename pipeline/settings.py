@@ -128,6 +128,46 @@ class GateSettings:
     ps_timeout_s: float = _set(
         1.5, "an answer later than this means busy", unit="s", source="Ollama facts", low=0.1, high=10
     )
+    runner_poll_s: float = _set(
+        0.2, "time between looks at the processor time of Ollama's runners", unit="s", low=0.05, high=5
+    )
+    runner_cpu: float = _set(
+        0.05,
+        "a runner that uses more of a core than this works",
+        unit="cores",
+        source="llama-server: idle 0.000, busy 0.44 or more on a CPU build",
+        status=_MEASURED,
+        low=0.01,
+        high=1,
+    )
+    slots_poll_s: float = _set(
+        1.2,
+        "time between looks at a runner's slots; a faster look would keep a dropped request alive",
+        unit="s",
+        source="llama-server's timer of 1 s",
+        status=_MEASURED,
+        low=1.2,
+        high=60,
+    )
+    machine_poll_s: float = _set(
+        5.0, "time between looks at keyboard and pointer, power and memory", unit="s", low=1, high=60
+    )
+    input: str = _set(
+        "auto",
+        "auto: nobody may be at the machine when a search that nobody asked for works; ignore: that does not matter",
+        choices=("auto", "ignore"),
+    )
+    on_battery: bool = _set(False, "work on battery too")
+    memory_stall: float = _set(
+        10.0, "tasks waited for memory this much of the last 10 s: wait (Linux)", unit="%", low=0, high=100
+    )
+    night_from_h: float = _set(
+        1.0, "in the night, from this local hour, the short quiet is enough to begin", unit="h", low=0, high=24
+    )
+    night_to_h: float = _set(5.0, "until this one; equal hours mean no night", unit="h", low=0, high=24)
+    unknown_alert_min: float = _set(
+        30.0, "a probe that fails for so long is an alert, and no longer blocks alone", unit="min", low=0.1
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,11 @@ from models.steps import Claim
 from models.work_tables import GateEventRow
 from pipeline.domain import Role, Stage
 from pipeline.flow import Embed, Generate, Reply, Request
+from pipeline.gate import SEARCH, Verdict, Wish, is_asked, wish_of
 from workers import queues
 from workers.clock import now
 from workers.home import APP, Home
-from workers.llm.gate import Gate, GateReading
+from workers.llm.gate import Gate, is_night
 from workers.llm.ollama import OllamaClient
 from workers.llm.preempt import Preempted, preemptible
 from workers.llm.retry import retrying
@@ -24,6 +25,7 @@ from workers.llm.route import OllamaAnswerer
 from workers.llm.tags import ServerFacts
 from workers.lock import Lock
 from workers.sessions import Database
+from workers.shared_lease import Ear, SharedLease
 from workers.stepping import StepAside
 
 FACTS_S = 1.0  # how often a job looks which model and server answer
@@ -58,12 +60,16 @@ class LiveModels:
             settings.models.ollama_url, connect_s=settings.models.connect_s, read_s=settings.models.read_s
         )
         self._models = OllamaAnswerer(self._client, mine.rules)
-        self._gate = Gate(home.root, settings.gate, settings.foreground.model, settings.models.ollama_url)
+        self._lease, self._ear = SharedLease(home.redis_url), Ear(home.redis_url)
+        self._gate = Gate(
+            home.root, settings.gate, settings.foreground.model, settings.models.ollama_url,
+            own=mine.rules.own_tags, shared=self._lease,
+        )  # fmt: skip
         self._gated = retrying(self._ask_when_quiet)
         self._host = Lock(_host_lock(settings.models.ollama_url))
         self._host_held = False
         self._patience_s = 0.0 if waited else settings.gate.wait_s
-        self._begun = begun or mine.trigger == "person" or mine.stage is Stage.DETECT  # a canary begins no search
+        self._begun = begun
         self._server: ServerFacts | None = None
         self._slice_s = 0.0
         self._looked = self._asked = 0.0
@@ -111,6 +117,8 @@ class LiveModels:
     def close(self) -> None:
         """Close connections and let the server's lock go."""
         self._client.close()
+        self._ear.close()
+        self._lease.close()
         self._host.release()
 
     def _make_room(self) -> None:
@@ -129,7 +137,7 @@ class LiveModels:
         self._wait_for_gate()
         tag, started = self.tag_of(request), time.monotonic()
         try:
-            with preemptible(self._gate, tag):
+            with preemptible(self._gate, tag) as watcher, self._ear.telling(watcher.came):
                 return self._models(request)
         except Preempted as came:
             self._cut_off(request, tag, time.monotonic() - started)
@@ -137,27 +145,32 @@ class LiveModels:
 
     def _wait_for_gate(self) -> None:
         started = time.monotonic()
-        shut = reading = self._gate.reading(self._quiet_s)
-        if reading.open:
+        shut = verdict = self._gate.ask(self._wish)
+        if verdict.open:
             return
-        while not reading.open:
-            queues.note_waiting(reading.reason)
+        while not verdict.open:
+            queues.note_waiting(verdict.reason)
             waited = time.monotonic() - started
             if waited >= self._patience_s:
-                raise StepAside(reading.reason, reading.detail, waited_s=waited)
+                raise StepAside(verdict.reason, verdict.detail, waited_s=waited)
             time.sleep(self._mine.rules.settings.gate.poll_s)
             self._make_room()
-            shut, reading = reading, self._gate.reading(self._quiet_s)
+            shut, verdict = verdict, self._gate.ask(self._wish)
         queues.note_waiting("")
         self._note_wait(shut, time.monotonic() - started)
 
     @property
-    def _quiet_s(self) -> float:
-        """Quiet time wanted: long before a search that nobody asked for begins, short otherwise."""
-        gate = self._mine.rules.settings.gate
-        return gate.resume_idle_s if self._begun else max(gate.resume_idle_s, gate.start_idle_min * 60)
+    def _wish(self) -> Wish:
+        gate, mine = self._mine.rules.settings.gate, self._mine
+        return wish_of(
+            gate,
+            begun=self._begun,
+            asked=is_asked(mine.trigger, mine.stage),
+            search=mine.stage in SEARCH,
+            night=is_night(gate),
+        )
 
-    def _note_wait(self, shut: GateReading, waited_s: float) -> None:
+    def _note_wait(self, shut: Verdict, waited_s: float) -> None:
         with self._opened.write() as session:
             steps.fence(session, self._mine)
             session.add(
@@ -168,11 +181,11 @@ class LiveModels:
             )  # fmt: skip
 
     def _cut_off(self, request: Generate | Embed, tag: str, took_s: float) -> None:
-        """Enter the lost call in the ledger and make room in memory, unless the model is the user's own."""
+        """Enter the lost call in the ledger and make room in memory where the user's model may want it."""
         role = request.role.value if isinstance(request, Generate) else "embedder"
         with self._opened.write() as session:
             journal.record_cancelled(session, self._mine, role=role, tag=tag, duration_s=took_s, now=now())
-        if not self._models.is_foreground(tag):
+        if not self._models.is_foreground(tag) and self._gate.wants_room():
             self._client.unload(tag)
 
     def _take_host(self) -> None:
@@ -187,6 +200,7 @@ class LiveModels:
                 again_s=HOST_LOCK_AGAIN_S,
             )
         self._host_held = True
+        self._ear.start()
 
 
 def _host_lock(url: str) -> Path:

@@ -11,10 +11,11 @@ from functools import cached_property
 
 from sqlalchemy.orm import Session
 
-from pipeline.rules import Rules
+from pipeline.gate import Verdict, wish_of
+from pipeline.rules import Rules, own_tags
 from workers.home import Home
 from workers.host_config import HostConfig, load_host_config
-from workers.llm.gate import Gate, GateReading
+from workers.llm.gate import Gate
 from workers.sessions import database
 
 
@@ -49,11 +50,14 @@ class Overview:
         """Return the rules of every skill, in the configuration's order."""
         return tuple(self.rules(name) for name in self.config.skills)
 
-    def gate(self) -> GateReading:
+    def gate(self) -> Verdict:
         """Tell whether evolution could ask a model now; it asks Ollama at most once in `ps_poll_s`."""
         settings = self.config.settings
-        gate = Gate(self.home.ensure().root, settings.gate, settings.foreground.model, settings.models.ollama_url)
-        return gate.reading(settings.gate.resume_idle_s)
+        gate = Gate(
+            self.home.ensure().root, settings.gate, settings.foreground.model, settings.models.ollama_url,
+            own=own_tags(self.all_rules()),
+        )  # fmt: skip
+        return gate.ask(wish_of(settings.gate, begun=True, asked=True, search=False, night=False))
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:

@@ -13,10 +13,12 @@ from models import journal, steps
 from models.runs import Bell, bell_of
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage, StepState
+from pipeline.gate import SEARCH, Wish, is_asked, wish_of
 from pipeline.rules import Rules
 from pipeline.setting import to_data
 from workers.clock import now
 from workers.home import Home
+from workers.llm.gate import is_night
 from workers.lock import LOCK, WAITING, held
 from workers.queues import Bells, BellState, Ring
 from workers.sessions import Database, database
@@ -30,7 +32,7 @@ class _Open:
     state: StepState
     epoch: int
     rules: Rules
-    quiet_s: float  # time without use of the user's model that the step's next request wants
+    wish: Wish  # what the step's next request wants of the gate
 
 
 @dataclass(slots=True)
@@ -96,18 +98,24 @@ def _open_steps(opened: Database) -> list[_Open]:
     with opened.read() as session:
         rows: list[tuple[StepRow, RunRow]] = [(step, run) for step, run in session.execute(steps.due_steps(now()))]
         return [
-            _Open(bell_of(step, run), StepState(step.state), step.epoch, rules, _quiet_s(session, step, run, rules))
+            _Open(bell_of(step, run), StepState(step.state), step.epoch, rules, _wish(session, step, run, rules))
             for step, run in rows
             for rules in (Rules.from_json(run.rules),)
         ]
 
 
-def _quiet_s(session: Session, step: StepRow, run: RunRow, rules: Rules) -> float:
-    """Return the quiet time that `LiveModels` will ask for: long before a search that nobody asked for begins."""
+def _wish(session: Session, step: StepRow, run: RunRow, rules: Rules) -> Wish:
+    """Return what `LiveModels` will ask of the gate; a step that does not wait wants nothing of it yet."""
+    if not step.waiting_for:
+        return Wish()
     gate = rules.settings.gate
-    short = not step.waiting_for or run.trigger == "person" or step.stage == Stage.DETECT
-    begun = short or journal.spent(session, run.id).calls
-    return gate.resume_idle_s if begun else max(gate.resume_idle_s, gate.start_idle_min * 60)
+    return wish_of(
+        gate,
+        begun=bool(journal.spent(session, run.id).calls),
+        asked=is_asked(run.trigger, Stage(step.stage)),
+        search=Stage(step.stage) in SEARCH,
+        night=is_night(gate),
+    )
 
 
 def _buried(opened: Database, running: list[_Open], *, free: bool) -> list[Bell]:
@@ -159,7 +167,8 @@ def _ring_of(bell: Bell, known: _Open | None) -> Ring:
         meta["waiting_for"] = "a quiet moment"  # our word: a server's own must not reach Redis
         meta["hold"] = {
             "settings": to_data(settings.gate),
-            "quiet_s": known.quiet_s,
+            "wish": to_data(known.wish),
+            "own": known.rules.own_tags,
             "tag": settings.foreground.model,
             "url": settings.models.ollama_url,
         }

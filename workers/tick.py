@@ -10,7 +10,8 @@ from datetime import timedelta
 
 from models import checks, feedback, journal
 from pipeline.errors import BadInput, ConfigError, EvolutionError
-from pipeline.rules import Rules
+from pipeline.gate import Wish
+from pipeline.rules import Rules, own_tags
 from workers.clock import now
 from workers.home import Home, find_home
 from workers.host_config import HostConfig, file_stamp, load_host_config, read_template
@@ -18,6 +19,7 @@ from workers.llm.gate import Gate
 from workers.queues import Bells
 from workers.relay import Seen, reconcile
 from workers.sessions import Database, database
+from workers.shared_lease import SharedLease
 
 log = logging.getLogger("evolution.tick")
 
@@ -39,6 +41,7 @@ class Tick:
         self._count = 0
         self._config: HostConfig | None = None
         self._stamp: tuple[int, int, int] | None = None
+        self._gate: Gate | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until *stop*; trouble is logged once, and tried again."""
@@ -61,10 +64,21 @@ class Tick:
         """
         reconcile(self._home, opened, bells, self._seen)
         config = self._fresh_config()
-        _watch(self._home, config)
+        self._watch(config)
         self._count += 1
         if self._count % CONFIG_EVERY == 1:
             _timers(opened, config)
+
+    def _watch(self, config: HostConfig) -> None:
+        """Look at the user's model, so that a job knows since when it has been quiet."""
+        if self._gate is None:
+            settings = config.settings
+            rules = [Rules(settings=settings, skill=spec) for spec in config.skills.values()]
+            self._gate = Gate(
+                self._home.root, settings.gate, settings.foreground.model, settings.models.ollama_url,
+                own=own_tags(rules), shared=SharedLease(self._home.redis_url),
+            )  # fmt: skip
+        self._gate.ask(Wish())
 
     @property
     def _pause_s(self) -> float:
@@ -73,7 +87,7 @@ class Tick:
     def _fresh_config(self) -> HostConfig:
         stamp = file_stamp(self._home.config)
         if self._config is None or stamp != self._stamp:
-            self._config, self._stamp = load_host_config(self._home.config), stamp
+            self._config, self._stamp, self._gate = load_host_config(self._home.config), stamp, None
         return self._config
 
     def _complain(self, trouble: EvolutionError) -> None:
@@ -109,12 +123,6 @@ def _timers(opened: Database, config: HostConfig) -> None:
         journal.prune(session, at - timedelta(days=KEEP_REPLIES_D))
     if troubles:
         raise troubles[0]
-
-
-def _watch(home: Home, config: HostConfig) -> None:
-    """Look at the user's model, so that a job knows since when it has been quiet."""
-    models = config.settings.models
-    Gate(home.root, config.settings.gate, config.settings.foreground.model, models.ollama_url).reading(0.0)
 
 
 def _stop_on_signal() -> threading.Event:

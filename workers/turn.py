@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.domain import Stage
 from pipeline.errors import Unreachable
+from pipeline.gate import Wish
 from pipeline.setting import from_data
 from pipeline.settings import GateSettings
 from workers import queues
@@ -22,6 +23,7 @@ from workers.lock import LOCK, POLL_S, WAITING, Lock
 for _name in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ.setdefault(_name, "1")  # one thread is faster here (measured x120), and keeps off the user's cores
 
+WAIT_STEP_S = 0.5  # between looks of a waiting job: half a second of a quiet minute is nothing to anybody
 LOCK_WAIT_S = 20.0  # a second worker's job waits this long for the first one's, then makes room
 OTHER_JOB = "another evolution job is running"
 
@@ -56,21 +58,25 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     A decision or promotion that comes to the head of the queue ends the wait: the single worker must be free for it.
     """
     from workers.llm.gate import Gate  # noqa: PLC0415 - only jobs that were told to wait need it
+    from workers.shared_lease import SharedLease  # noqa: PLC0415 - same
 
     settings = from_data(GateSettings, hold["settings"])
-    gate = Gate(home.root, settings, hold["tag"], hold["url"])
+    wish = from_data(Wish, hold.get("wish", {}))
+    lease = SharedLease(home.redis_url)
+    gate = Gate(home.root, settings, hold["tag"], hold["url"], own=hold.get("own", ()), shared=lease)
     bells, waiting = queues.Bells(home.redis_url), Lock(home.locks / WAITING)
     end = time.monotonic() + settings.wait_s
     try:
         waiting.take(POLL_S * 2)  # long enough for a reconciliation that looks at it just now
-        while not (reading := gate.reading(hold["quiet_s"])).open:
-            queues.note_waiting(reading.reason)
+        while not (verdict := gate.ask(wish)).open:
+            queues.note_waiting(verdict.reason)
             if time.monotonic() >= end or _urgent(bells):
                 return True
-            time.sleep(settings.poll_s)
+            time.sleep(max(settings.poll_s, min(WAIT_STEP_S, verdict.waits_s or WAIT_STEP_S)))
     finally:
         waiting.release()
         bells.close()
+        lease.close()
     return False
 
 

@@ -14,7 +14,7 @@ from ops.cli.words import SIMULATED, accuracy, run_name, run_state
 
 if TYPE_CHECKING:
     from models.report_values import Status
-    from workers.llm.gate import GateReading
+    from pipeline.gate import Verdict
 
 
 @command("status", examples="evoctl status\nevoctl status --json")
@@ -71,7 +71,7 @@ def _fields(one: object) -> dict[str, object]:
     return dict(plain_data(one))
 
 
-def _status_text(found: Status, gate: GateReading) -> str:
+def _status_text(found: Status, gate: Verdict) -> str:
     lines: list[str] = []
     size = max((len(one.skill) for one in found.skills), default=0)
     for one in found.skills:

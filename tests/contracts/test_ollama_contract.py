@@ -25,6 +25,7 @@ from ops.simulator.world import STANDARD_MODELS, Answer, Ask, ModelCard, Token, 
 from pipeline.domain import Role, SkillName
 from pipeline.errors import ModelMissing, Unreachable
 from pipeline.flow import Embed, Embedded, Failed, FailureKind, Generate, Generated, Publish, Sampling
+from pipeline.gate import Wish
 from pipeline.rules import Rules
 from pipeline.settings import Foreground, GateSettings, Models, Settings
 from pipeline.skills import SkillSpec
@@ -395,7 +396,7 @@ def test_a_preemption_ends_the_generation_on_the_server(
             write(client, asking("word " * 40))
         thread.join()
 
-        entry = simulator.requests()[-1]
+        entry = [one for one in simulator.requests() if one.path == "/api/generate"][-1]
         assert entry.outcome == "cancelled"
         assert entry.end - taken[0] < 0.5
 
@@ -415,7 +416,7 @@ def test_the_gate_sees_the_user_and_not_ourselves(
     gate = Gate(tmp_path, GateSettings(ps_poll_s=0.2), THEIRS, simulator.url)
     answer = OllamaAnswerer(client, rules_for(simulator.url))
     for _ in range(3):
-        reading = gate.reading(60.0)
+        reading = gate.ask(Wish(quiet_s=60.0))
         assert reading.open, reading
         with gate.own_call(answer.tag_of(asking(role=Role.JUDGE)) or ""):
             answer(asking(role=Role.JUDGE))
@@ -423,25 +424,25 @@ def test_the_gate_sees_the_user_and_not_ourselves(
 
     host = ollama.Client(simulator.url, trust_env=False)
     time.sleep(1.1)  # a call of the user's within a second of ours cannot be told from it
-    assert gate.reading(60.0).open
+    assert gate.ask(Wish(quiet_s=60.0)).open
     host.generate(THEIRS, "Hi")
     host.close()
     time.sleep(0.25)
-    assert gate.reading(60.0).reason == "recent-use"
+    assert gate.ask(Wish(quiet_s=60.0)).reason == "recent-use"
 
 
 def test_the_gate_sees_the_users_first_request_while_it_runs(tmp_path: Path, simulator: SimulatorServer) -> None:
     """The model was just loaded, so its expiry moves with the clock."""
     simulator.turn({"tokens_per_second": 5.0})
     gate = Gate(tmp_path, GateSettings(ps_poll_s=0.3), THEIRS, simulator.url)
-    gate.reading(0.0)
+    gate.ask(Wish(quiet_s=0.0))
     host = ollama.Client(simulator.url, trust_env=False)
     stream = host.generate(THEIRS, "word " * 40, stream=True)
     next(stream)
     reasons = []
     for _ in range(3):
         time.sleep(0.35)
-        reasons.append(gate.reading(0.0).reason)
+        reasons.append(gate.ask(Wish(quiet_s=0.0)).reason)
     stream.close()
     host.close()
 

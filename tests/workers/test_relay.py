@@ -227,7 +227,7 @@ def test_a_held_bell_carries_what_its_job_needs_to_wait(site: Any) -> None:
     meta = site.job(bell).meta
 
     assert meta["waiting_for"] == "a quiet moment"
-    assert meta["hold"]["quiet_s"] == site.rules.settings.gate.resume_idle_s
+    assert meta["hold"]["wish"]["quiet_s"] == site.rules.settings.gate.resume_idle_s
     assert meta["hold"]["tag"] == site.rules.settings.foreground.model
 
 
@@ -238,7 +238,7 @@ def test_a_search_that_nobody_asked_for_waits_for_the_long_quiet(site: Any, trig
 
     bell = held(site, site.judging(trigger=trigger))
 
-    assert site.job(bell).meta["hold"]["quiet_s"] == quiet_s
+    assert site.job(bell).meta["hold"]["wish"]["quiet_s"] == quiet_s
 
 
 def test_a_waiting_job_is_not_taken_for_dead(site: Any) -> None:

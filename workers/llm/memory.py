@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.gate import Reading, Signal, State
 from workers.llm.ps import Look, OwnCall
+from workers.llm.runners import Sample
 
 MEMORY, LOCK = "gate.json", "locks/gate.lock"  # relative to the home
 KEPT_CALLS = 32  # own calls remembered; only those since the last look matter
@@ -31,6 +33,10 @@ class Memory:
         asked_at: when the server was last asked, whatever came of it.
         busy: whether a request of the user's ran at the last look.
         trouble: why the last look failed; empty when it did not.
+        trouble_since: since when the looks fail, None when they do not.
+        readings: the last reading of each other probe.
+        worked: signals that have been read on this machine before; a probe that never was is absent.
+        samples: processor time of the user's runners at the last look, by process.
     """
 
     subject: str = ""
@@ -42,6 +48,14 @@ class Memory:
     asked_at: float | None = None
     busy: bool = False
     trouble: str = ""
+    trouble_since: float | None = None
+    readings: tuple[Reading, ...] = ()
+    worked: tuple[str, ...] = ()
+    samples: dict[str, Sample] = field(default_factory=dict)
+
+    def reading(self, signal: Signal) -> Reading | None:
+        """Return the last reading of a probe."""
+        return next((one for one in self.readings if one.signal is signal), None)
 
 
 class MemoryFile:
@@ -94,6 +108,20 @@ class Changes:
         known = self.memory.used_at
         self.set(used_at=min(now, at if known is None else max(known, at)))
 
+    def read(self, reading: Reading) -> Reading:
+        """Remember a reading, and since when its probe fails; a probe that never worked here is absent."""
+        before, worked = self.memory.reading(reading.signal), self.memory.worked
+        if reading.state is State.UNKNOWN and reading.signal not in worked:
+            reading = replace(reading, state=State.ABSENT)
+        elif reading.state is State.UNKNOWN:
+            known = before.unknown_since if before is not None else None
+            reading = replace(reading, unknown_since=reading.at if known is None else min(known, reading.at))
+        elif reading.signal not in worked:
+            worked = (*worked, reading.signal.value)
+        others = tuple(one for one in self.memory.readings if one.signal is not reading.signal)
+        self.set(readings=(*others, reading), worked=worked)
+        return reading
+
     def begin(self, call: OwnCall) -> None:
         """Remember a call of ours; the oldest is forgotten."""
         self.set(own=(*self.memory.own, call)[-KEPT_CALLS:])
@@ -129,6 +157,14 @@ def _plain(value: Any) -> dict[str, Any]:
 
 
 def _from_data(data: dict[str, Any]) -> Memory:
-    look = data.pop("look")
-    own = data.pop("own")
-    return Memory(**data, look=Look(**look) if look else None, own=tuple(OwnCall(**call) for call in own))
+    look, own = data.pop("look"), data.pop("own")
+    readings, samples = data.pop("readings", ()), data.pop("samples", {})
+    return Memory(
+        **{**data, "worked": tuple(data.get("worked", ()))},
+        look=Look(**look) if look else None,
+        own=tuple(OwnCall(**call) for call in own),
+        readings=tuple(
+            Reading(**{**one, "signal": Signal(one["signal"]), "state": State(one["state"])}) for one in readings
+        ),
+        samples={key: Sample(**one) for key, one in samples.items()},
+    )

@@ -1,7 +1,7 @@
 """Preemption: a model request in flight is given up as soon as the user comes.
 
-A `Watcher` looks at the lease and at Ollama's list while the main thread waits for the model. When the user comes it
-sends SIGUSR1 to the main thread, whose handler raises `Preempted` out of the blocking read; the client closes the
+A `Watcher` looks at the lease, at the runners and at Ollama's list while the main thread waits for the model. When the
+user comes it sends SIGUSR1 to the main thread, whose handler raises `Preempted` out of the blocking read; the client closes the
 connection on its way out, and the model stops.
 """
 
@@ -14,7 +14,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from workers.llm.gate import BUSY, LEASE, RECENT, Gate
+from pipeline.gate import Reason
+from workers.llm.gate import Gate
+from workers.llm.runners import Unseen
 
 AGAIN_S = 1.0  # an exception can be swallowed where Python ignores them (`__del__`); then the signal is sent again
 
@@ -23,10 +25,10 @@ class Preempted(BaseException):
     """The user came while a model request was in flight; no stage code may swallow it.
 
     Attributes:
-        reason: `lease`, `foreground-busy` or `recent-use`, as in `GateReading`.
+        reason: `lease`, `foreground-busy` or `recent-use`.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -36,24 +38,30 @@ class Watcher:
 
     Attributes:
         user_came: set when the user came; outside the main thread it is all that happens.
-        reason: why, in a word of `GateReading`.
+        reason: why.
     """
 
     def __init__(self, gate: Gate, tag: str, *, main: int | None) -> None:
         self.user_came = threading.Event()
-        self.reason = ""
-        self._gate, self._main = gate, main
+        self.reason = Reason.LEASE
+        self._gate, self._tag, self._main = gate, tag, main
         self._since = time.time()
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._watch_lease, name="lease-watch", daemon=True)]
         if not gate.is_foreground(tag):  # while we use the user's model ourselves, what the list shows of it is ours
+            self._threads.append(threading.Thread(target=self._watch_runners, name="runner-watch", daemon=True))
             self._threads.append(threading.Thread(target=self._watch_list, name="list-watch", daemon=True))
 
     def start(self) -> None:
         """Begin to look."""
         for thread in self._threads:
             thread.start()
+
+    def came(self) -> None:
+        """Be told that the shared lease was taken; from any thread."""
+        self._gate.used_now()
+        self._interrupt(Reason.LEASE)
 
     def stop(self) -> None:
         """Send no more signals; a look at the list that still waits for the server ends by itself."""
@@ -69,7 +77,20 @@ class Watcher:
             except OSError:
                 held = True  # fail closed
             if held:
-                self._interrupt(LEASE)
+                self._interrupt(Reason.LEASE)
+                return
+
+    def _watch_runners(self) -> None:
+        watch = self._gate.runners.watch((self._tag,))
+        while not self._done.wait(self._gate.settings.runner_poll_s):
+            try:
+                busy = watch.busy()
+            except Unseen:  # on another machine: the list is all there is to see
+                return
+            if busy:
+                self._interrupt(Reason.BUSY)
+                with contextlib.suppress(OSError):
+                    self._gate.used_now()
                 return
 
     def _watch_list(self) -> None:
@@ -79,10 +100,10 @@ class Watcher:
             except OSError:  # the gate's file cannot be written; the gate says so before the next request
                 continue
             if memory.busy or (memory.used_at or 0.0) > self._since:
-                self._interrupt(BUSY if memory.busy else RECENT)
+                self._interrupt(Reason.BUSY if memory.busy else Reason.RECENT)
                 return
 
-    def _interrupt(self, reason: str) -> None:
+    def _interrupt(self, reason: Reason) -> None:
         with self._lock:
             if self.user_came.is_set():
                 return  # the other thread saw it first, and one signal is enough

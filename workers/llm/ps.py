@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
 
+from workers.llm.light_http import Unknown, fetch, is_here
 from workers.llm.tags import normal
 
 USUAL_KEEP_ALIVE_S = 300.0  # Ollama's default
@@ -24,14 +24,6 @@ MATCH_S = 1.0  # between the end of our call and the server's own idea of it
 CANCEL_S = 3.0  # a dropped prefill runs on for up to two seconds
 PAST_S = 1.0  # an expiry older than this is in the past; the server drops an idle model at once
 DATE_S = 1.0  # resolution of the Date header
-
-
-class Down(Exception):
-    """Nobody listens: the server does not run, so nobody uses it."""
-
-
-class Unknown(Exception):
-    """The server is there but gave no list in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +80,16 @@ def look_at(url: str, tag: str, *, timeout_s: float, now: float) -> Look:
         Down: nobody listens at *url*.
         Unknown: anything else than a list came, or nothing in time.
     """
-    status, date, body = _fetch(url, timeout_s)
+    answer = fetch(url, "/api/ps", timeout_s)
     try:
-        if status != http.client.OK:
-            raise Unknown(f"status {status}")
-        models = json.loads(body)["models"] or ()
+        if answer.status != http.client.OK:
+            raise Unknown(f"status {answer.status}")
+        models = json.loads(answer.body)["models"] or ()
         found = [model["expires_at"] for model in models if normal(str(model["name"])) == normal(tag)]
         expires = max((dt.datetime.fromisoformat(text).timestamp() for text in found), default=None)
     except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise Unknown(f"no list: {error}") from error
-    skew = 0.0 if _is_here(url) else _server_time(date, now) - now
+    skew = 0.0 if is_here(url) else _server_time(answer.date, now) - now
     return Look(at=now, expires=expires, overdue=expires is not None and expires < now + skew - PAST_S)
 
 
@@ -156,28 +148,6 @@ def _last_own_end(before: Look, own: Sequence[OwnCall]) -> OwnCall | None:
     """Return the call of ours that ended last, if it can have ended on the server since *before*."""
     ended = [call for call in own if call.ended is not None and call.ended >= before.at - CANCEL_S]
     return max(ended, key=lambda call: call.ended or 0.0, default=None)
-
-
-def _fetch(url: str, timeout_s: float) -> tuple[int, str, bytes]:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    try:
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-        try:
-            connection.request("GET", f"{parts.path.rstrip('/')}/api/ps")
-            response = connection.getresponse()
-            return response.status, response.getheader("Date", ""), response.read()
-        finally:
-            connection.close()
-    except ConnectionRefusedError as error:
-        raise Down(str(error)) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unknown(f"{type(error).__name__}: {error}") from error
-
-
-def _is_here(url: str) -> bool:
-    host = urlsplit(url if "://" in url else f"http://{url}").hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _server_time(date: str, now: float) -> float:

@@ -78,6 +78,7 @@ class Script(ThreadingHTTPServer):
                 Script.say({"models": [{"name": OWN, "digest": DIGEST}, {"name": THEIRS, "digest": "b" * 64}]})
             ],
             "/api/ps": [Script.say({"models": []})],
+            "/api/show": [Script.say({"error": "model not found"}, 404)],
         }
 
     def handle_error(self, *_: object) -> None:

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.gate import Reason, Wish
 from pipeline.settings import GateSettings
 from workers.lease import LEASE as LEASE_FILE
 from workers.lease import foreground
-from workers.llm.gate import BUSY, LEASE, OPEN, PS_UNKNOWN, RECENT, Gate
+from workers.llm.gate import Gate
 from workers.llm.ps import Look, OwnCall, Sign, compare
 
 THEIRS = "qwen2.5-coder:3b"
@@ -225,41 +226,41 @@ def _every_end_is_seen(
 
 def test_an_idle_machine_is_open(tmp_path: Path, script: Any) -> None:
     """The model is not loaded, and nobody holds the lease."""
-    reading = gate_at(tmp_path, script).reading(60.0)
+    reading = gate_at(tmp_path, script).ask(Wish(quiet_s=60.0))
 
-    assert (reading.open, reading.reason, reading.waits_s) == (True, OPEN, 0.0)
+    assert (reading.open, reading.reason, reading.waits_s) == (True, Reason.OPEN, 0.0)
 
 
 def test_the_lease_closes_the_gate_and_its_end_counts_as_use(tmp_path: Path, script: Any) -> None:
     """While it is held nobody asks Ollama; afterwards the quiet period runs from its end."""
     gate = gate_at(tmp_path, script)
     with foreground(tmp_path):
-        assert gate.reading(0.0).reason == LEASE
+        assert gate.ask(Wish(quiet_s=0.0)).reason == Reason.LEASE
         assert script.asked == []
 
-    reading = gate.reading(60.0)
-    assert reading.reason == RECENT
+    reading = gate.ask(Wish(quiet_s=60.0))
+    assert reading.reason == Reason.RECENT
     assert reading.waits_s == pytest.approx(60.0, abs=1.0)
-    assert gate.reading(0.0).open
+    assert gate.ask(Wish(quiet_s=0.0)).open
 
 
 def test_a_killed_holder_counts_too(tmp_path: Path, script: Any) -> None:
     """It never gave the lease back, so the last look that saw it held is the time of use."""
     gate = gate_at(tmp_path, script)
-    gate.reading(60.0)
+    gate.ask(Wish(quiet_s=60.0))
     with foreground(tmp_path):
-        gate.reading(60.0)
+        gate.ask(Wish(quiet_s=60.0))
     os.utime(tmp_path / LEASE_FILE, (1.0, 1.0))
 
-    assert gate.reading(60.0).reason == RECENT
+    assert gate.ask(Wish(quiet_s=60.0)).reason == Reason.RECENT
 
 
 def test_a_lease_that_cannot_be_asked_closes_the_gate(tmp_path: Path, script: Any) -> None:
     """The detail names the error."""
     (tmp_path / LEASE_FILE).mkdir(parents=True)
 
-    reading = gate_at(tmp_path, script).reading(0.0)
-    assert (reading.open, reading.reason) == (False, LEASE)
+    reading = gate_at(tmp_path, script).ask(Wish(quiet_s=0.0))
+    assert (reading.open, reading.reason) == (False, Reason.LEASE)
     assert "directory" in reading.detail
 
 
@@ -276,9 +277,9 @@ def test_a_probe_that_fails_keeps_the_gate_closed(tmp_path: Path, script: Any, k
     script.acts["/api/ps"] = [answers[kind]]
     started = time.monotonic()
 
-    reading = gate_at(tmp_path, script).reading(0.0)
+    reading = gate_at(tmp_path, script).ask(Wish(quiet_s=0.0))
 
-    assert (reading.open, reading.reason) == (False, PS_UNKNOWN)
+    assert (reading.open, reading.reason) == (False, Reason.UNKNOWN)
     assert time.monotonic() - started < 1.0
 
 
@@ -286,10 +287,10 @@ def test_a_probe_that_recovers_opens_the_gate(tmp_path: Path, script: Any) -> No
     """Trouble is forgotten with the next good list."""
     script.acts["/api/ps"] = [script.say({}, 500), script.say({"models": None})]
     gate = gate_at(tmp_path, script)
-    assert gate.reading(0.0).reason == PS_UNKNOWN
+    assert gate.ask(Wish(quiet_s=0.0)).reason == Reason.UNKNOWN
 
     time.sleep(QUICK.ps_poll_s)
-    assert gate.reading(0.0).open
+    assert gate.ask(Wish(quiet_s=0.0)).open
 
 
 def test_a_server_that_is_down_is_used_by_nobody(tmp_path: Path) -> None:
@@ -298,18 +299,18 @@ def test_a_server_that_is_down_is_used_by_nobody(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         gate = Gate(tmp_path, QUICK, THEIRS, f"http://127.0.0.1:{taken.getsockname()[1]}")
 
-        assert gate.reading(60.0).open
+        assert gate.ask(Wish(quiet_s=60.0)).open
 
 
 def test_a_model_that_just_appeared_closes_the_gate(tmp_path: Path, script: Any) -> None:
     """It was loaded for the user between two looks."""
     script.acts["/api/ps"] = [script.say(listed(None)), script.say(listed(time.time() + 300))]
     gate = gate_at(tmp_path, script)
-    assert gate.reading(60.0).open
+    assert gate.ask(Wish(quiet_s=60.0)).open
 
     time.sleep(QUICK.ps_poll_s)
-    reading = gate.reading(60.0)
-    assert (reading.reason, reading.open) == (RECENT, False)
+    reading = gate.ask(Wish(quiet_s=60.0))
+    assert (reading.reason, reading.open) == (Reason.RECENT, False)
     assert 59 < (reading.waits_s or 0.0) <= 60
 
 
@@ -317,17 +318,17 @@ def test_a_request_in_flight_closes_the_gate_even_without_a_quiet_period(tmp_pat
     """An expiry in the past, yet listed."""
     script.acts["/api/ps"] = [script.say(listed(time.time() - 5, "Qwen2.5-Coder:3b"))]
     gate = gate_at(tmp_path, script)
-    gate.reading(0.0)
+    gate.ask(Wish(quiet_s=0.0))
 
     time.sleep(QUICK.ps_poll_s)
-    assert gate.reading(0.0).reason == BUSY
+    assert gate.ask(Wish(quiet_s=0.0)).reason == Reason.BUSY
 
 
 def test_other_models_do_not_matter(tmp_path: Path, script: Any) -> None:
     """Only the user's model is watched."""
     script.acts["/api/ps"] = [script.say(listed(time.time() + 60, "smollm2:360m"))]
 
-    assert gate_at(tmp_path, script).reading(60.0).open
+    assert gate_at(tmp_path, script).ask(Wish(quiet_s=60.0)).open
 
 
 def test_the_list_is_asked_no_faster_than_set(tmp_path: Path, script: Any) -> None:
@@ -336,7 +337,7 @@ def test_the_list_is_asked_no_faster_than_set(tmp_path: Path, script: Any) -> No
     end = time.monotonic() + 0.7
     while time.monotonic() < end:
         for gate in gates:
-            gate.reading(0.0)
+            gate.ask(Wish(quiet_s=0.0))
 
     assert 2 <= len(script.bodies("/api/ps")) <= 4
 
@@ -345,10 +346,10 @@ def test_what_was_seen_outlives_the_job(tmp_path: Path, script: Any) -> None:
     """A fresh gate knows the last expiry, and tells "nothing ended" from "seen for the first time"."""
     expires = time.time() + 300
     script.acts["/api/ps"] = [script.say(listed(expires))]
-    gate_at(tmp_path, script).reading(0.5)
+    gate_at(tmp_path, script).ask(Wish(quiet_s=0.5))
     time.sleep(0.6)
 
-    assert gate_at(tmp_path, script).reading(0.5).open
+    assert gate_at(tmp_path, script).ask(Wish(quiet_s=0.5)).open
 
 
 def test_own_calls_are_known_to_the_next_job(tmp_path: Path, script: Any) -> None:
@@ -356,11 +357,11 @@ def test_own_calls_are_known_to_the_next_job(tmp_path: Path, script: Any) -> Non
     soon = time.time() + 300
     script.acts["/api/ps"] = [script.say(listed(None)), script.say(listed(soon))]
     gate = gate_at(tmp_path, script)
-    gate.reading(60.0)
+    gate.ask(Wish(quiet_s=60.0))
     with gate.own_call(THEIRS.upper()):
         time.sleep(QUICK.ps_poll_s)
 
-    assert gate_at(tmp_path, script).reading(60.0).open
+    assert gate_at(tmp_path, script).ask(Wish(quiet_s=60.0)).open
 
 
 def test_calls_to_evolutions_own_models_are_not_written_down(tmp_path: Path, script: Any) -> None:
@@ -382,20 +383,20 @@ def test_the_call_of_a_dead_process_has_ended(tmp_path: Path, script: Any) -> No
     now = time.time()
     script.acts["/api/ps"] = [script.say(listed(now - 60))]
     gate = gate_at(tmp_path, script)
-    gate.reading(0.0)
+    gate.ask(Wish(quiet_s=0.0))
 
     (own,) = json.loads((tmp_path / "gate.json").read_text())["own"]
     assert own["ended"] is not None
     time.sleep(QUICK.ps_poll_s)
-    assert gate.reading(0.0).reason == BUSY
+    assert gate.ask(Wish(quiet_s=0.0)).reason == Reason.BUSY
 
 
 def test_a_broken_memory_is_an_empty_one(tmp_path: Path, script: Any) -> None:
     """So is one about another model or server."""
-    gate_at(tmp_path, script).reading(0.0)
+    gate_at(tmp_path, script).ask(Wish(quiet_s=0.0))
     for text in ("{", "[]", '{"subject": 1}', (tmp_path / "gate.json").read_text().replace("qwen", "other")):
         (tmp_path / "gate.json").write_text(text)
-        assert gate_at(tmp_path, script).reading(0.0).open
+        assert gate_at(tmp_path, script).ask(Wish(quiet_s=0.0)).open
         time.sleep(0.01)
 
 
@@ -407,19 +408,19 @@ def test_a_time_of_use_ahead_of_the_clock_counts_once(tmp_path: Path, script: An
     os.utime(tmp_path / LEASE_FILE, (ahead, ahead))
     gate = gate_at(tmp_path, script)
 
-    assert gate.reading(0.3).reason == RECENT
+    assert gate.ask(Wish(quiet_s=0.3)).reason == Reason.RECENT
     time.sleep(0.35)
-    assert gate.reading(0.3).open
+    assert gate.ask(Wish(quiet_s=0.3)).open
 
 
 def test_a_remote_servers_clock_is_read_from_its_date(tmp_path: Path, script: Any) -> None:
     """Whether an expiry lies in the past is a question to the server's clock."""
-    from workers.llm import ps  # noqa: PLC0415 - the unit itself
+    from workers.llm import light_http, ps  # noqa: PLC0415 - the unit itself
 
     assert ps._server_time("Fri, 21 Aug 2026 18:48:22 GMT", 5.0) == 1787338102.0
     assert ps._server_time("", 5.0) == 5.0
-    assert ps._is_here(script.url)
-    assert not ps._is_here("http://10.0.0.5:11434")
+    assert light_http.is_here(script.url)
+    assert not light_http.is_here("http://10.0.0.5:11434")
 
 
 def test_nothing_heavy_is_imported() -> None:

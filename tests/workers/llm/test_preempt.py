@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.domain import Role
 from pipeline.flow import Generate, Sampling
+from pipeline.gate import Wish
 from pipeline.settings import GateSettings
 from workers.lease import LEASE, foreground, lease_held
 from workers.llm.gate import Gate
@@ -118,7 +119,7 @@ def test_the_lease_interrupts_a_stalled_request(tmp_path: Path, script: Any, gat
 
 def test_the_list_interrupts_too(script: Any, gate: Gate, client: OllamaClient) -> None:
     """A host without the lease: the user's model was loaded meanwhile."""
-    gate.reading(0.0)
+    gate.ask(Wish(quiet_s=0.0))
     later(0.1, lambda: script.acts.update({"/api/ps": [script.say(listed(time.time() + 300))]})).join()
 
     with pytest.raises(Preempted) as caught, preemptible(gate, OWN):
@@ -129,7 +130,7 @@ def test_the_list_interrupts_too(script: Any, gate: Gate, client: OllamaClient) 
 def test_our_own_use_of_the_users_model_is_no_reason(script: Any, gate: Gate) -> None:
     """While we call it, what the list shows of it is ours; then and afterwards."""
     script.acts["/api/ps"] = [script.say(listed(time.time() + 300))]
-    gate.reading(0.0)
+    gate.ask(Wish(quiet_s=0.0))
     with preemptible(gate, THEIRS):
         time.sleep(0.3)
         script.acts["/api/ps"] = [script.say(listed(time.time() + 300))]

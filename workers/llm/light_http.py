@@ -1,0 +1,64 @@
+"""One HTTP request by the standard library, for those who wait: loading a client would cost more than the waiting."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+MOST_BYTES = 4 << 20  # of an answer; lists of models take a few thousand
+
+
+class Down(Exception):
+    """Nobody listens: the server does not run, so nobody uses it."""
+
+
+class Unknown(Exception):
+    """The server is there but gave no answer in time, or none that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; `date` is the header, empty when there is none."""
+
+    status: int
+    date: str
+    body: bytes
+
+
+def fetch(url: str, path: str, timeout_s: float, body: Mapping[str, object] | None = None) -> Answer:
+    """GET *path* below *url*, or POST *body* as JSON.
+
+    Raises:
+        Down: nobody listens at *url*.
+        Unknown: anything else than an HTTP answer came, or nothing in time.
+    """
+    parts = split(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+        try:
+            sent = None if body is None else json.dumps(body)
+            head = {} if body is None else {"Content-Type": "application/json"}
+            connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", sent, head)
+            response = connection.getresponse()
+            return Answer(response.status, response.getheader("Date", ""), response.read(MOST_BYTES))
+        finally:
+            connection.close()
+    except ConnectionRefusedError as error:
+        raise Down(str(error)) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unknown(f"{type(error).__name__}: {error}") from error
+
+
+def split(url: str) -> SplitResult:
+    """Take an address apart, also one without `http://`."""
+    return urlsplit(url if "://" in url else f"http://{url}")
+
+
+def is_here(url: str) -> bool:
+    """Tell whether *url* names this machine by a loopback address."""
+    host = split(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
