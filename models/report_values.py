@@ -40,7 +40,7 @@ class RunLine:
 
     Attributes:
         stage, state: of its newest step; empty when it has none.
-        waiting_for: what that step waits for, in words of ours.
+        waiting_for: what that step waits for, in words of ours; `waiting_since`: when it last got anywhere.
         due_at: when a timer wakes it.
         generation, generations: of its search; None when it is no evolution.
         votes, cap: of its test; None when there is none.
@@ -56,6 +56,7 @@ class RunLine:
     stage: str
     state: str
     waiting_for: str
+    waiting_since: datetime | None
     due_at: datetime | None
     generation: int | None
     generations: int | None
@@ -108,6 +109,7 @@ class QueueItem:
     attempt: int
     state: str
     waiting_for: str
+    waiting_since: datetime | None
     due_at: datetime | None
     crashes: int
     error: str

@@ -26,7 +26,7 @@ from models.report_values import (
 from models.samples import audit_open, judged
 from models.tables import PromotionRow, PromptVersionRow, SampleRow, SkillRow
 from models.tallies import tally
-from models.work_tables import EvolutionRow, RunRow, StepRow
+from models.work_tables import CancelledCallRow, EvolutionRow, ModelCallRow, RunRow, StepRow
 from pipeline.algorithms.beta import wilson
 from pipeline.decision import cap
 from pipeline.domain import Label, LabelSource, RunKind, Stage, StepState
@@ -105,10 +105,25 @@ def queue(session: Session) -> tuple[QueueItem, ...]:
     return tuple(
         QueueItem(
             run=step.run_id, skill=skill, stage=step.stage, visit=step.visit, attempt=step.attempt, state=step.state,
-            waiting_for=step.waiting_for, due_at=step.due_at, crashes=step.crashes, error=step.error,
+            waiting_for=step.waiting_for, waiting_since=_waiting_since(session, step), due_at=step.due_at, crashes=step.crashes, error=step.error,
         )
         for step, skill in rows
     )  # fmt: skip
+
+
+def _waiting_since(session: Session, step: StepRow) -> datetime | None:
+    """Return when a step that waits last got anywhere: its last reply, its last cut-off call, or its beginning."""
+    if not step.waiting_for:
+        return None
+    if step.state == StepState.WAITING:
+        return step.updated_at
+    moments = [step.created_at]
+    for row in (ModelCallRow, CancelledCallRow):
+        last = session.scalar(
+            select(func.max(row.at)).where(row.run_id == step.run_id, row.stage == step.stage, row.visit == step.visit)
+        )
+        moments += [last] if last is not None else []
+    return max(moments)
 
 
 def runs(session: Session, *, skill: str | None = None, limit: int = 20) -> tuple[RunLine, ...]:
@@ -130,7 +145,8 @@ def run_line(session: Session, row: RunRow) -> RunLine:
     return RunLine(
         run=row.id, skill=row.skill_name, kind=row.kind, trigger=row.trigger, reason=row.reason,
         stage=step.stage if step else "", state=step.state if step else "",
-        waiting_for=step.waiting_for if step else "", due_at=step.due_at if step else None,
+        waiting_for=step.waiting_for if step else "", waiting_since=_waiting_since(session, step) if step else None,
+        due_at=step.due_at if step else None,
         generation=evolution.generation if evolution else None,
         generations=rules.settings.search.generations if evolution else None,
         best_fitness=evolution.best_fitness if evolution and searching else None,

@@ -173,12 +173,13 @@ def is_asked(trigger: str, stage: Stage) -> bool:
 
 
 def in_night(hour: float, begins: float, ends: float) -> bool:
-    """Tell whether a local time of day lies in the nightly window; all in hours, and equal bounds mean no window.
+    """Tell whether a local time of day lies in the nightly window; all in hours. Equal bounds mean no window, 0 to 24 the whole day.
 
     >>> in_night(23.5, 22.0, 5.0), in_night(12.0, 22.0, 5.0), in_night(3.0, 1.0, 1.0)
     (True, False, False)
     """
-    return (hour - begins) % HOURS < (ends - begins) % HOURS
+    lasts = ends - begins
+    return (hour - begins) % HOURS < (lasts if lasts == HOURS else lasts % HOURS)
 
 
 def _busy(counted: list[Reading]) -> tuple[Reason, str, float | None] | None:

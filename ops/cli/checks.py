@@ -12,6 +12,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from ops.cli.gate import checks as gate_checks
 from pipeline.errors import EvolutionError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def everything(home: Home) -> Iterator[Check]:
     if config is not None:
         yield from _skills(config)
         yield from _ollama(config)
+        yield from gate_checks(home)
     yield Check("network", State.NOTE, "nothing is sent anywhere but to the servers above; there is no telemetry")
 
 

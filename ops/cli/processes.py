@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
@@ -24,9 +24,10 @@ TICK_LOCK = "tick.lock"
 
 
 @command("foreground", examples="evoctl foreground -- my-linter src/", context_settings=dict(REST))
+@click.option("--shared", is_flag=True, help="Tell evolutions on other machines too, through Redis.")
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @pass_call
-def foreground(call: Call, words: tuple[str, ...]) -> int:
+def foreground(call: Call, words: tuple[str, ...], *, shared: bool) -> int:
     """Run a command while evolution stays out of the way.
 
     The foreground lease is held while the command runs: a running model request of evolution's is cancelled within a
@@ -34,8 +35,13 @@ def foreground(call: Call, words: tuple[str, ...]) -> int:
     """
     from workers.lease import foreground as lease
 
-    root = call.home.ensure().root
-    with lease(root):
+    home = call.home.ensure()
+    with ExitStack() as held:
+        held.enter_context(lease(home.root))
+        if shared:
+            from workers.shared_lease import shared_foreground
+
+            held.enter_context(shared_foreground(home.redis_url, told=lambda why: call.note(f"Not shared: {why}.")))
         return _run_in_front(words)
 
 

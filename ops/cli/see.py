@@ -87,6 +87,7 @@ def _status_text(found: Status, gate: Verdict) -> str:
     lines.append(f"Queue: {', '.join(f'{n} {state}' for state, n in counts.items())}.")
     lines += [f"  r{item.run} {item.stage}: {show(item.error, limit=300)}" for item in found.queue if item.error]
     lines.append(f"Gate: {'open' if gate.open else 'closed'}. {show(gate.detail)}")
+    lines += [f"  Alert: {show(alert)}." for alert in gate.alerts]
     if found.simulated:
         lines.append(f"Some of it is {SIMULATED}: no figure of such a run is a real model's.")
     return "\n".join(lines)

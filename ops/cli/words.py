@@ -38,7 +38,8 @@ def run_state(line: RunLine) -> str:
     if line.votes is not None:
         parts.append(f"{line.votes} of at most {line.cap} votes, {line.open_ballots} ballots open")
     if line.waiting_for:
-        parts.append(f"waiting: {show(line.waiting_for)}")
+        since = f" since {moment(line.waiting_since)}" if line.waiting_since else ""
+        parts.append(f"waiting{since}: {show(line.waiting_for)}")
     return ", ".join(parts)
 
 

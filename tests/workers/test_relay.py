@@ -234,7 +234,7 @@ def test_a_held_bell_carries_what_its_job_needs_to_wait(site: Any) -> None:
 @pytest.mark.parametrize(("trigger", "quiet_s"), [("timer", 1800.0), ("person", 60.0)])
 def test_a_search_that_nobody_asked_for_waits_for_the_long_quiet(site: Any, trigger: str, quiet_s: float) -> None:
     """Before its first call a drift's evolution waits the long time cheaply; a person's order the short one."""
-    site.change(gate={"start_idle_min": 30.0, "resume_idle_s": 60.0})
+    site.change(gate={"start_idle_min": 30.0, "resume_idle_s": 60.0, "night_to_h": 1.0})  # no night
 
     bell = held(site, site.judging(trigger=trigger))
 

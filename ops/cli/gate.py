@@ -1,0 +1,59 @@
+"""`gate`: what evolution sees of the user, the models and the machine, and whether it may work now."""
+
+# ruff: noqa: PLC0415 - help and completion import none of what the command needs
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ops.cli.call import Call, command, pass_call
+from ops.cli.output import show, table
+
+if TYPE_CHECKING:
+    from ops.cli.checks import Check
+    from pipeline.gate import Reading, Verdict
+    from workers.home import Home
+
+HEAD = ("READING", "STATE", "AGE S", "COST MS", "VALUE", "SOURCE")
+
+
+@command("gate", examples="evoctl gate\nevoctl gate --json")
+@pass_call
+def gate(call: Call) -> None:
+    """Show whether evolution may ask a model now, and each reading behind it.
+
+    A reading that is absent does not exist on this machine. One that is unknown could be read before and cannot now: it
+    keeps the gate closed.
+    """
+    verdict = call.overview().gate()
+    call.result("gate", {"gate": verdict}, lambda: _text(verdict, plain=call.plain))
+
+
+def checks(home: Home) -> Iterator[Check]:
+    """Say for doctor what each probe finds, or that this machine does not have it."""
+    from ops.cli.checks import Check, State
+    from pipeline import gate as core
+    from workers.overview import Overview
+
+    found = Overview(home).gate()
+    for one in found.readings:
+        absent, failing = one.state is core.State.ABSENT, one.state is core.State.UNKNOWN
+        state = State.NOTE if absent else State.BAD if failing else State.OK
+        words = f"skipped, this machine does not have it ({one.value})" if absent else f"{one.source}: {one.value}"
+        yield Check(f"gate {one.signal}", state, words)
+    for alert in found.alerts:
+        yield Check("gate alert", State.BAD, alert)
+
+
+def _text(verdict: Verdict, *, plain: bool) -> str:
+    now = time.time()
+    rows = [_row(one, now) for one in verdict.readings]
+    lines = [f"Gate: {'open' if verdict.open else 'closed'}. {show(verdict.detail)}"]
+    lines += [f"Alert: {show(alert)}." for alert in verdict.alerts]
+    return "\n".join((*lines, "", table(HEAD, rows, plain=plain)))
+
+
+def _row(one: Reading, now: float) -> tuple[object, ...]:
+    age_s = round(max(0.0, now - one.at), 1)
+    return one.signal, one.state, age_s, round(one.cost_ms, 1), one.value, one.source
