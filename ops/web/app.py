@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flask import Flask, render_template
 
+from ops.web.api import blueprint, key_of
 from ops.web.dashboard import mount
 from ops.web.guard import WORKERS_PATH, Door, install
 from pipeline.errors import EvolutionError
@@ -42,8 +43,9 @@ def create_app(home: Home, token: str, renew: Callable[[str], None] = lambda _: 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.jinja_env.autoescape = True  # scripts that are templates too
-    install(app, Door(token, renew))
+    install(app, Door(token, renew, key_of(home)))
     mount(app, home, WORKERS_PATH)
+    app.register_blueprint(blueprint(home))
 
     @app.get("/")
     def start() -> str:

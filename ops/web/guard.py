@@ -24,7 +24,8 @@ HOSTS_SETTING = "EVOCTL_WEB_HOSTS"
 HOSTS = ("127.0.0.1", "localhost")
 READING = frozenset(("GET", "HEAD", "OPTIONS"))
 OPEN_PATHS = frozenset(("/healthz", "/static/page.css"))  # asked without signing in; they tell nothing
-WORKERS_PATH = "/rq"
+WORKERS_PATH, API_PATH = "/rq", "/api/"
+JSON_HEAD = {"Content-Type": "application/json", "WWW-Authenticate": "Bearer"}
 OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_.-]+/?)*")  # where a sign-in may lead: a path of this page, no other host
 ONLY_BY_POST = frozenset(("rq_dashboard.requeue_all",))  # upstream also changes state by GET here
 # What may stand in rq-dashboard's addresses: it writes a queue's name into a script.
@@ -36,6 +37,7 @@ ARGUMENTS = {
     "per_page": re.compile(r"[1-9][0-9]{0,2}"),
     "page": re.compile(r"[1-9][0-9]{0,8}"),
     "instance_number": re.compile(r"0"),  # we show one Redis
+    "lease": re.compile(r"[A-Za-z0-9_-]{1,64}"),
     "filename": re.compile(r"[A-Za-z0-9_./-]{1,100}"),
 }
 HEADERS = {
@@ -62,10 +64,12 @@ class Door:
     Attributes:
         token: of the address that signs the next browser in.
         renew: called with each next token, so that it can be written down.
+        key: what programs sign in with, under `/api` alone; empty lets none in.
     """
 
     token: str
     renew: Callable[[str], None] = lambda _: None
+    key: str = ""
     _sessions: set[bytes] = field(default_factory=set)  # digests, so that looking one up tells nothing by its time
     _lock: Lock = field(default_factory=Lock)
 
@@ -79,6 +83,11 @@ class Door:
             session = new_token()
             self._sessions.add(_digest(session))
             return session
+
+    def admits(self, authorization: str) -> bool:
+        """Tell whether a program gave the key."""
+        kind, _, given = authorization.partition(" ")
+        return bool(self.key) and kind.lower() == "bearer" and hmac.compare_digest(_digest(given), _digest(self.key))
 
     def knows(self, session: str) -> bool:
         """Tell whether a cookie is of a session."""
@@ -170,6 +179,10 @@ def _enter(door: Door) -> AnyResponse | None:
 def _refuse_stranger(door: Door) -> AnyResponse | None:
     if request.path in OPEN_PATHS or door.knows(request.cookies.get(_cookie_name(), "")):
         return None
+    if request.path.startswith(API_PATH):
+        if door.admits(request.headers.get("Authorization", "")):
+            return None
+        return Response('{"error": "Send Authorization: Bearer and the key in the file web.key."}\n', 401, JSON_HEAD)
     return _page(
         401,
         "Sign in first",
