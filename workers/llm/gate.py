@@ -62,7 +62,7 @@ class Gate:
         self._file = MemoryFile(root, f"{normal(foreground_tag)} at {ollama_url}")
         self._shared, self._shared_at = shared, 0.0
         self._shared_reading: Reading | None = None
-        self.runners = RunnerReader(self._file, gate, self._tag, ollama_url, own)
+        self.runners = RunnerReader(self._file, gate, foreground_tag, ollama_url, own)
         self._machine = MachineReader(self._file, gate)
 
     def ask(self, wish: Wish) -> Verdict:

@@ -17,6 +17,7 @@ from workers.llm.runners import Runner, Runners, Sample, Unseen, cpu_s, slots_bu
 LOADING_S = 10.0  # a runner younger than this, which we did not ask for, was started for the user
 ABSENT_S = 600.0  # a probe that this machine does not have is tried again after this long
 LEAST_GAP_S = 0.15  # two samples closer than this tell nothing
+SAME_S = 0.5  # for which a process need not look into the memory again for what is read every few seconds
 WINDOW_S = 1.0  # how far back a watch compares
 CPU_SOURCE = "the runners' processor time"
 SLOTS_SOURCE = "the runners' slots"
@@ -28,15 +29,15 @@ class RunnerReader:
     Args:
         file: the gate's memory.
         gate: how often to look.
-        foreground: normal tag of the user's model.
+        foreground: tag of the user's model.
         url: the Ollama server.
         own: tags that only evolution asks.
     """
 
     def __init__(self, file: MemoryFile, gate: GateSettings, foreground: str, url: str, own: Sequence[str]) -> None:
         self._file, self._gate = file, gate
-        self._place = (url, foreground, tuple(own), gate.ps_timeout_s)
-        self._runners = Runners(*self._place)
+        self._runners = Runners(url, foreground, own, gate.ps_timeout_s)
+        self._read_at, self._last = 0.0, list[Reading]()
 
     def read(self, *, listed: bool) -> list[Reading]:
         """Return the readings of processor time and slots.
@@ -45,6 +46,12 @@ class RunnerReader:
             listed: whether Ollama lists the user's model; if so and no runner is to be seen, nothing can be told.
         """
         now, began = time.time(), time.monotonic()
+        if self._last and began - self._read_at < LEAST_GAP_S:
+            return self._last
+        self._read_at, self._last = began, self._fresh(now, began, listed=listed)
+        return self._last
+
+    def _fresh(self, now: float, began: float, *, listed: bool) -> list[Reading]:
         try:
             theirs = self._runners.users()
         except Unseen as unseen:
@@ -55,7 +62,7 @@ class RunnerReader:
 
     def watch(self, but: Sequence[str]) -> RunnerWatch:
         """Return a watch over the user's runners for the time of one call to the tags *but*; it is for one thread."""
-        return RunnerWatch(Runners(*self._place), but, self._gate.runner_cpu)
+        return RunnerWatch(self._runners, but, self._gate.runner_cpu)
 
     def _cpu(self, theirs: list[Runner], now: float, began: float) -> Reading:
         samples = {one.key: Sample(now, used) for one in theirs if (used := cpu_s(one)) is not None}
@@ -107,8 +114,7 @@ class RunnerWatch:
 
     def __init__(self, runners: Runners, but: Sequence[str], cores: float) -> None:
         self._runners, self._but, self._cores = runners, tuple(but), cores
-        self._since = time.time()
-        self._samples: dict[str, list[Sample]] = {}
+        self._samples: dict[str, list[Sample]] | None = None  # None before the first look
 
     def busy(self) -> bool:
         """Tell whether one works now.
@@ -116,14 +122,15 @@ class RunnerWatch:
         Raises:
             Unseen: the runners cannot be seen.
         """
-        now = time.monotonic()
+        now, known = time.monotonic(), self._samples
+        self._samples = {}
         for one in self._runners.users(self._but):
             used = cpu_s(one)
             if used is None:
                 continue
-            if one.created > self._since:
+            if known is not None and one.key not in known:
                 return True  # started during our call, for a model that is not ours
-            after, kept = Sample(now, used), self._samples.setdefault(one.key, [])
+            after, kept = Sample(now, used), known[one.key] if known is not None else []
             if any(worked(before, after, self._cores) for before in kept):
                 return True
             self._samples[one.key] = [*(before for before in kept if now - before.at < WINDOW_S), after]
@@ -140,10 +147,17 @@ class MachineReader:
 
     def __init__(self, file: MemoryFile, gate: GateSettings) -> None:
         self._file, self._gate = file, gate
+        self._read_at, self._last = 0.0, list[Reading]()
         self._probes = probes(on_battery=gate.on_battery, memory_stall=gate.memory_stall)
 
     def read(self) -> list[Reading]:
         """Return one reading for each signal that a probe is for."""
+        if self._last and time.monotonic() - self._read_at < SAME_S:
+            return self._last
+        self._read_at, self._last = time.monotonic(), self._remembered()
+        return self._last
+
+    def _remembered(self) -> list[Reading]:
         now, signals = time.time(), tuple(dict.fromkeys(probe.signal for probe in self._probes))
         with self._file.changing() as changes:
             last = {signal: changes.memory.reading(signal) for signal in signals}

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Sample:
 
 
 class Runners:
-    """The runners of one Ollama server, evolution's own told from the user's. For one thread.
+    """The runners of one Ollama server, evolution's own told from the user's.
 
     Args:
         url: the server.
@@ -77,10 +78,11 @@ class Runners:
 
     def __init__(self, url: str, foreground: str, own: Sequence[str], timeout_s: float) -> None:
         self._url, self._timeout_s = url, timeout_s
-        self._foreground, self._own = normal(foreground), tuple(normal(tag) for tag in own)
+        self._foreground, self._own = foreground, tuple(own)
         self._port = split(url).port
         self._since: dict[int, float] = {}  # pids that were looked at: since when (monotonic)
         self._known: dict[int, Runner] = {}
+        self._lock = threading.Lock()  # the gate looks, and so does the watch over a call
         self._files: dict[str, tuple[str, float]] = {}  # tag -> its file, and when that was asked (monotonic)
 
     def users(self, but: Iterable[str] = ()) -> list[Runner]:
@@ -91,12 +93,13 @@ class Runners:
         """
         if not is_here(self._url):
             raise Unseen("Ollama runs on another machine")
-        theirs = self.file_of(self._foreground)
-        ours = {self.file_of(tag) for tag in (*self._own, *map(normal, but)) if tag != self._foreground}
-        return [one for one in self.all() if one.blob == theirs or one.blob not in ours]
+        with self._lock:
+            theirs = self._file_of(self._foreground)
+            ours = {self._file_of(tag) for tag in (*self._own, *but) if normal(tag) != normal(self._foreground)}
+            return [one for one in self._all() if one.blob == theirs or one.blob not in ours]
 
-    def all(self) -> list[Runner]:
-        """Return every runner of the server; a fraction of a millisecond when no process is new."""
+    def _all(self) -> list[Runner]:
+        """Return every runner of the server; it costs a fraction of a millisecond when no process is new."""
         now = time.monotonic()
         pids = set(psutil.pids())
         for pid in self._since.keys() - pids:
@@ -109,7 +112,7 @@ class Runners:
                     self._known[pid] = found
         return list(self._known.values())
 
-    def file_of(self, tag: str) -> str:
+    def _file_of(self, tag: str) -> str:
         """Return the name of the file that *tag* stands for, empty when it is not installed.
 
         Raises:
