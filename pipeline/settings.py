@@ -116,10 +116,10 @@ class GateSettings:
     resume_idle_s: float = _set(60.0, "quiet before any other model request", unit="s", low=0)
     wait_s: float = _set(20.0, "a job waits this long, then a fresh one is rung", unit="s", low=0.1, high=600)
     poll_s: float = _set(
-        0.1,
-        "time between looks at the lease",
+        0.03,
+        "time between looks at the lease while a request is in flight",
         unit="s",
-        source="preempt p99 <= 250 ms",
+        source="20 us a look; preempt p99 <= 150 ms",
         status=_MEASURED,
         low=0.02,
         high=5,

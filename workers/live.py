@@ -30,6 +30,7 @@ from workers.stepping import StepAside
 
 FACTS_S = 1.0  # how often a job looks which model and server answer
 URGENT_LOOK_S = 0.25  # how often a search looks whether a decision waits for the worker
+WAIT_STEP_S = 0.1  # between looks of a job that waits for the gate
 HOST_LOCK_WAIT_S = 1.0
 HOST_LOCK_AGAIN_S = 10.0  # a fresh job costs a second of processor time, so another home is not asked for more often
 ROLES: dict[Stage, tuple[Role, ...]] = {
@@ -153,7 +154,7 @@ class LiveModels:
             waited = time.monotonic() - started
             if waited >= self._patience_s:
                 raise StepAside(verdict.reason, verdict.detail, waited_s=waited)
-            time.sleep(self._mine.rules.settings.gate.poll_s)
+            time.sleep(WAIT_STEP_S)
             self._make_room()
             shut, verdict = verdict, self._gate.ask(self._wish)
         queues.note_waiting("")

@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--num-parallel", type=int, default=defaults.num_parallel)
     command.add_argument("--max-loaded", type=int, default=defaults.max_loaded)
     command.add_argument("--memory-budget", type=int, default=0, help="bytes for loaded models; 0 is unlimited")
+    command.add_argument("--runners", action="store_true", help="a process `llama-server` for each loaded model")
+    command.add_argument("--runner-cpu", type=float, default=defaults.runner_cpu, help="share of a core of a busy one")
     command.add_argument("--keep-alive", type=float, default=defaults.default_keep_alive, help="seconds")
     return command
 
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tokens_per_second=given.tokens_per_second, prefill_tokens_per_second=given.prefill_tokens_per_second,
         load_seconds=given.load_seconds, num_parallel=given.num_parallel, max_loaded=given.max_loaded,
         memory_budget=given.memory_budget, default_keep_alive=given.keep_alive,
+        runner_processes=given.runners, runner_cpu=given.runner_cpu,
     )  # fmt: skip
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

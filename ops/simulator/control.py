@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 
 from ops.simulator.core import Visit
@@ -21,7 +22,10 @@ def requests(visit: Visit) -> None:
 def counts(visit: Visit) -> None:
     """Count the inference requests."""
     found = visit.core.log.counts()
-    visit.exchange.reply_json(asdict(found) | {"paid_twice": found.paid_twice})
+    loads = Counter(one.tag for one in visit.core.scheduler.history() if one.what == "load")
+    evicted = Counter(one.tag for one in visit.core.scheduler.history() if one.what == "evicted")
+    extra = {"paid_twice": found.paid_twice, "loads": dict(loads), "evicted": dict(evicted)}
+    visit.exchange.reply_json(asdict(found) | extra)
 
 
 def show_knobs(visit: Visit) -> None:

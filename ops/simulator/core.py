@@ -47,6 +47,7 @@ class Core:
 
     def close(self) -> None:
         """Close the log and end the watching thread."""
+        self.scheduler.close()
         self.watcher.close()
         self.log.close()
 

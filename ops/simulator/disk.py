@@ -32,9 +32,9 @@ def ps(visit: Visit) -> None:
         visit.core.clock.pause(visit.core.knobs.ps_delay, visit.exchange.token)
     rows = []
     for runner, expires_ns in visit.core.scheduler.listed():
-        card = runner.card
-        row: Body = {"name": runner.name, "model": runner.name, "size": card.memory, "digest": card.digest,
-                     "details": details(card), "expires_at": local_text(expires_ns), "size_vram": card.memory,
+        card, size = runner.card, runner.card.loaded_bytes(runner.context, visit.core.knobs.num_parallel)
+        row: Body = {"name": runner.name, "model": runner.name, "size": size, "digest": card.digest,
+                     "details": details(card), "expires_at": local_text(expires_ns), "size_vram": size,
                      "context_length": runner.context}  # fmt: skip
         rows.append(row)
     visit.exchange.reply_json({"models": rows})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
-from ops.simulator.cancel import CancelToken
+from ops.simulator.cancel import Cancelled, CancelToken
 from ops.simulator.clock import SECOND, Clock
 from ops.simulator.knobs import Fault, Knobs
 from ops.simulator.prompt import fitted
@@ -126,9 +127,25 @@ class Engine:
         if self.knobs.prefix_cache:
             pairs = zip(prompt, runner.last_prompt, strict=False)
             known = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-        if self.knobs.prefill_tokens_per_second > 0:
-            self.clock.pause(max(len(prompt) - known, 1) / self.knobs.prefill_tokens_per_second, token)
+        try:
+            if self.knobs.prefill_tokens_per_second > 0:
+                self.clock.pause(max(len(prompt) - known, 1) / self.knobs.prefill_tokens_per_second, token)
+        except Cancelled:
+            self._notice_late(runner)
+            raise
+        if runner.process is not None and tuple(prompt) != runner.last_prompt:
+            runner.process.grow(self.knobs.cache_bytes_per_prompt)
         runner.last_prompt = tuple(prompt)
+
+    def _notice_late(self, runner: Runner) -> None:
+        """Hold the slot of a client that has gone: each answer about slots begins the wait anew, as in `llama-server`."""
+        since = time.monotonic()
+        while True:
+            looked = runner.process.looked_at if runner.process is not None else 0.0
+            left = max(since, looked) + self.knobs.prefill_cancel_seconds - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 0.05))
 
     def _plan(self, answer: Answer, job: Generation, context: int, prompt: int) -> tuple[list[Token], str]:
         tokens = list(answer.tokens)

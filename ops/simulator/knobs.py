@@ -31,6 +31,11 @@ class Knobs:
         memory_budget: room for loaded models; 0 is unlimited.
         truncate_mode: `half` keeps half of the context of an over-long prompt, `full` all of it (before v0.30).
         prefix_cache: a prompt that begins like the runner's last one needs less prefill.
+        runner_processes: each loaded model has a process `llama-server` of its own, with slots to ask for.
+        runner_cpu: share of a core that such a process uses while a request runs.
+        prefill_cancel_seconds: a client that goes while its prompt is read is noticed only so much later; each look at
+            the slots meanwhile puts that off again.
+        cache_bytes_per_prompt: memory that such a process keeps for each prompt, up to LLAMA_ARG_CACHE_RAM.
         ps_delay: how long `/api/ps` is blocked by a runner's lock.
         load_error: not empty, every load fails with this text.
         repeat_guard: every generation falls into a loop and is cut without `done`.
@@ -52,6 +57,10 @@ class Knobs:
     default_num_ctx: int = 4096
     truncate_mode: str = "half"
     prefix_cache: bool = True
+    runner_processes: bool = False
+    runner_cpu: float = 0.3
+    prefill_cancel_seconds: float = 0.0
+    cache_bytes_per_prompt: int = 0
     ps_delay: float = 0.0
     load_error: str = ""
     repeat_guard: bool = False

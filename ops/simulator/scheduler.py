@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from ops.simulator.cancel import CancelToken
 from ops.simulator.clock import SECOND, Clock
 from ops.simulator.errors import ServerError
 from ops.simulator.knobs import Knobs
+from ops.simulator.runner_process import RunnerProcess, RunnerProgram
 from ops.simulator.world import ModelCard
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
@@ -28,6 +30,7 @@ class Runner:
         expires_ns: when it goes; None until the first request after the load has ended.
         waiting: requests waiting for a slot, in order of arrival.
         last_prompt: the prompt in its prefix cache.
+        process: that stands for it, None without such processes.
     """
 
     card: ModelCard
@@ -41,6 +44,17 @@ class Runner:
     running: int = 0
     waiting: deque[object] = field(default_factory=deque)
     last_prompt: tuple[str, ...] = ()
+    process: RunnerProcess | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """One load, or one end of a runner: `load`, `unload`, `evicted` (for another model or other options), `failed`, `end`."""
+
+    what: str
+    tag: str
+    context: int
+    at: float  # seconds of the machine's monotonic clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +78,21 @@ class Scheduler:
         self._changed = threading.Condition(threading.RLock())
         self._runners: dict[str, Runner] = {}
         self._loads: deque[object] = deque()
+        self._program: RunnerProgram | None = None
+        self._history: list[Loading] = []
+
+    def history(self) -> tuple[Loading, ...]:
+        """List every load and unload so far."""
+        with self._changed:
+            return tuple(self._history)
+
+    def close(self) -> None:
+        """End the runners' processes."""
+        with self._changed:
+            for runner in list(self._runners.values()):
+                self._unload(runner, "end")
+            if self._program is not None:
+                self._program.close()
 
     def take(self, wanted: Wanted) -> tuple[Runner, int]:
         """Hold a runner for *wanted*, loading it when needed; gives it with the nanoseconds that took.
@@ -100,6 +129,7 @@ class Scheduler:
             try:
                 self._until(lambda: runner.waiting[0] is place and runner.running < self._slots(runner), token)
                 runner.running += 1
+                self._show(runner)
             finally:
                 runner.waiting.remove(place)
                 self._changed.notify_all()
@@ -108,6 +138,7 @@ class Scheduler:
         """Free the slot."""
         with self._changed:
             runner.running -= 1
+            self._show(runner)
             self._changed.notify_all()
 
     def expire(self, card: ModelCard) -> None:
@@ -152,20 +183,22 @@ class Scheduler:
         self._loads.append(place)
         try:
             self._until(lambda: self._loads[0] is place, wanted.token)
-            while (runner := self._warm(wanted)) is None and (victim := self._victim(wanted.card)) is not None:
+            while (runner := self._warm(wanted)) is None and (
+                victim := self._victim(wanted.card, wanted.context)
+            ) is not None:
                 self._evict(victim, wanted.token)
             return runner or self._load(wanted)
         finally:
             self._loads.remove(place)
             self._changed.notify_all()
 
-    def _victim(self, card: ModelCard) -> Runner | None:
+    def _victim(self, card: ModelCard, context: int) -> Runner | None:
         # The same model under other load options always goes; another model goes only when room is needed.
         knobs = self._knobs()
         if card.digest in self._runners:
             return self._runners[card.digest]
         loaded = list(self._runners.values())
-        memory = sum(runner.card.memory for runner in loaded) + card.memory
+        memory = sum(self._bytes(runner.card, runner.context) for runner in loaded) + self._bytes(card, context)
         if not loaded or (len(loaded) < knobs.max_loaded and not 0 < knobs.memory_budget < memory):
             return None
         idle = [runner for runner in loaded if runner.references == 0]
@@ -174,7 +207,7 @@ class Scheduler:
     def _evict(self, runner: Runner, token: CancelToken) -> None:
         runner.session_ns = 0
         if runner.references == 0:
-            self._unload(runner)
+            self._unload(runner, "evicted")
         self._until(lambda: self._runners.get(runner.card.digest) is not runner, token)
 
     def _load(self, wanted: Wanted) -> Runner:
@@ -183,21 +216,39 @@ class Scheduler:
         session = default if wanted.keep_alive is None else wanted.keep_alive
         runner = Runner(wanted.card, wanted.name, wanted.options, wanted.context, session, references=1)
         self._runners[wanted.card.digest] = runner
+        self._note("load", runner)
+        if knobs.runner_processes:
+            self._program = self._program or RunnerProgram()
+            runner.process = RunnerProcess(self._program.folder, runner.card, runner.context, self._slots(runner))
         try:
             self._slowly(knobs.load_seconds, wanted.token)
             runner.ready = not knobs.load_error
         finally:
             runner.references = 0
             if not runner.ready:
-                self._runners.pop(wanted.card.digest, None)
+                self._unload(runner, "failed")
         if not runner.ready:
             raise ServerError(500, knobs.load_error)
         return runner
 
-    def _unload(self, runner: Runner) -> None:
+    def _unload(self, runner: Runner, why: str = "unload") -> None:
         if self._runners.get(runner.card.digest) is runner:
             del self._runners[runner.card.digest]
+            self._note(why, runner)
+        if runner.process is not None:
+            runner.process.end()
+            runner.process = None
         self._changed.notify_all()
+
+    def _note(self, what: str, runner: Runner) -> None:
+        self._history.append(Loading(what, runner.card.tag, runner.context, time.monotonic()))
+
+    def _show(self, runner: Runner) -> None:
+        if runner.process is not None:
+            runner.process.busy(runner.running, self._knobs().runner_cpu)
+
+    def _bytes(self, card: ModelCard, context: int) -> int:
+        return card.loaded_bytes(context, self._knobs().num_parallel)
 
     def _sweep(self) -> None:
         now = self._clock.now_ns()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ops.simulator.clock import SECOND, local_text
 from ops.simulator.errors import ServerError
+from ops.simulator.runner_process import blob_path
 from ops.simulator.wire import Body, Json
 from ops.simulator.world import ModelCard
 
@@ -110,11 +111,12 @@ def shown(stored: Stored) -> Body:
     info: dict[str, Json] = {
         "general.architecture": arch, "general.file_type": 15, "general.name": "simulated",
         f"{arch}.context_length": card.context_length, f"{arch}.embedding_length": card.dimensions,
-        f"{arch}.block_count": 32, f"{arch}.attention.head_count": 15, f"{arch}.attention.head_count_kv": 5,
+        f"{arch}.block_count": card.layers or 32, f"{arch}.attention.head_count": card.heads or 15,
+        f"{arch}.attention.head_count_kv": card.kv_heads or 5,
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": [],
     }  # fmt: skip
     return {
-        "license": "simulated", "modelfile": f"# simulated\nFROM {stored.name}\nTEMPLATE {{{{ .Prompt }}}}",
+        "license": "simulated", "modelfile": f"# simulated\nFROM {blob_path(card)}\nTEMPLATE {{{{ .Prompt }}}}",
         "parameters": 'stop                           "<|im_end|>"', "template": "{{ .Prompt }}",
         "details": details(card), "model_info": info, "capabilities": list(card.capabilities),
         "modified_at": local_text(stored.modified_ns),

@@ -81,9 +81,10 @@ class ModelCard:
     Attributes:
         tag: name with tag, as a client sends it.
         size: bytes on disk.
-        memory: bytes while loaded, with context and buffers.
+        memory: bytes while loaded, for models whose shape is not given.
         capabilities: any of `completion`, `embedding`, `tools`, `insert`, `thinking`.
         dimensions: length of its embeddings.
+        layers, heads, kv_heads: its shape, from which the memory of a context follows; 0 where it is not given.
     """
 
     tag: str
@@ -95,6 +96,21 @@ class ModelCard:
     capabilities: tuple[str, ...]
     context_length: int
     dimensions: int
+    layers: int = 0
+    heads: int = 0
+    kv_heads: int = 0
+
+    def loaded_bytes(self, context: int, parallel: int) -> int:
+        """Give the memory that it takes with a context, as Ollama predicts it: the file, and two 16-bit caches."""
+        if not self.layers:
+            return self.memory
+        per_token = 2 * self.layers * self.kv_heads * (self.dimensions // self.heads) * 2
+        return self.size + per_token * context * (1 if self.embeds_only else parallel)
+
+    @property
+    def blob(self) -> str:
+        """Give the 64 hex characters of its file, which are not its digest."""
+        return hashlib.sha256(f"simulated blob:{self.tag}".encode()).hexdigest()
 
     @property
     def digest(self) -> str:
@@ -131,14 +147,17 @@ STANDARD_MODELS: tuple[ModelCard, ...] = (
     ModelCard(
         tag="smollm2:360m-instruct-q4_K_M", size=270_898_672, memory=621_000_000, family="llama", parameter_size="361.82M",
         quantization="Q4_K_M", capabilities=("completion", "tools"), context_length=8192, dimensions=960,
+        layers=32, heads=15, kv_heads=5,
     ),
     ModelCard(
         tag="qwen2.5-coder:3b", size=1_929_912_432, memory=2_362_232_012, family="qwen2", parameter_size="3.1B",
         quantization="Q4_K_M", capabilities=("completion", "tools", "insert"), context_length=32768, dimensions=2048,
+        layers=36, heads=16, kv_heads=2,
     ),
     ModelCard(
         tag="embeddinggemma:300m", size=621_875_917, memory=680_000_000, family="gemma3", parameter_size="307.58M",
         quantization="BF16", capabilities=("embedding",), context_length=2048, dimensions=768,
+        layers=24, heads=3, kv_heads=1,
     ),
 )  # fmt: skip
 """The models the default configuration names; sizes are those of the real ones, in bytes."""
