@@ -58,7 +58,7 @@ def lint(port: int) -> float:
 
 def measured(port: int, held: Callable[[], contextlib.AbstractContextManager[None]], seed: int) -> list[float]:
     """Lint at random moments, two to four seconds apart."""
-    draw, found = random.Random(seed), []
+    draw, found = random.Random(seed), []  # noqa: S311 - seeded on purpose
     for _ in range(CALLS):
         time.sleep(draw.uniform(2.0, 4.0))
         with held():
@@ -116,7 +116,7 @@ def _begin(scene: Scene) -> None:
         template = parse_template(evolution.template(rules))
         evolution.feedback(SKILL, host.run(template, load_pairs(), version=1))
         host.close()
-        evolution.enqueue(SKILL, force=True)
+    # accuracy is far too low: the drift check starts the search by itself
     _turn(scene, tokens_per_second=40.0)
 
 
@@ -205,7 +205,7 @@ def test_how_soon_a_request_that_is_only_seen_ends_ours(place: tuple[Scene, Call
     lint(port)
     gate = Gate(scene.home.root, GateSettings(), QWEN, scene.url, own=(own,))
     found: list[float] = []
-    draw = random.Random(3)
+    draw = random.Random(3)  # noqa: S311 - seeded on purpose
     with subprocess.Popen([sys.executable, "-c", POLLED, str(port), QWEN], stdin=-1, stdout=-1, text=True) as user:
         assert user.stdin is not None
         assert user.stdout is not None
