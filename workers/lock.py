@@ -41,6 +41,18 @@ class Lock:
                 self._fd = fd
                 return True
 
+    @classmethod
+    def inherited(cls, descriptor: int) -> Self:
+        """Return a lock that the parent process took and handed over as an open descriptor."""
+        lock = cls(Path())
+        lock._fd = descriptor
+        return lock
+
+    def fileno(self) -> int:
+        """Return the open descriptor of the lock, which must have been taken; a child that gets it holds the lock too."""
+        assert self._fd is not None
+        return self._fd
+
     def release(self) -> None:
         """Let go; without effect when the lock is not held."""
         if self._fd is not None:

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 from rq import Queue, get_current_job
-from rq.exceptions import DuplicateJobError
+from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job
 
 from pipeline.domain import Stage
@@ -152,20 +152,41 @@ def connect(url: str) -> Redis:
     )
 
 
+_adopted: list[Job] = []  # of a process that works for a job of its parent
+
+
+def adopt_job(url: str, job_id: str) -> None:
+    """Let this process speak for a job that its parent runs; without effect when Redis is away or *job_id* is empty."""
+    if not job_id:
+        return
+    with contextlib.suppress(RedisError, OSError, NoSuchJobError):
+        _adopted[:] = [Job.fetch(job_id, connection=connect(url))]
+
+
+def current_job_id() -> str:
+    """Return the id of the RQ job that runs this code; empty outside a job."""
+    job = _current_job()
+    return str(job.id) if job is not None else ""
+
+
 def current_meta() -> dict[str, Any]:
     """Return the meta of the RQ job that runs this code; empty outside a job."""
-    job = get_current_job()
+    job = _current_job()
     return dict(job.meta) if job is not None else {}
 
 
 def note_waiting(reason: str) -> None:
     """Show in the dashboard what the running job waits for; without effect outside a job or when Redis is away."""
-    job = get_current_job()
+    job = _current_job()
     if job is None or job.meta.get("waiting_for", "") == reason:
         return
     job.meta["waiting_for"] = reason
     with contextlib.suppress(RedisError, OSError):
         job.save_meta()  # type: ignore[no-untyped-call]  # rq leaves it without annotations
+
+
+def _current_job() -> Job | None:
+    return get_current_job() or (_adopted[0] if _adopted else None)
 
 
 def _state(status: bytes | None, *, in_list: bool, popped: bool) -> BellState:

@@ -6,17 +6,15 @@ does so in some 20 MiB. Nothing is lost by ending without having worked: the ste
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import Any
 
 from pipeline.domain import Stage
-from pipeline.errors import Unreachable
 from pipeline.gate import Wish
 from pipeline.setting import from_data
 from pipeline.settings import GateSettings
-from workers import queues
+from workers import queues, stage_child
 from workers.home import Home, find_home
 from workers.lock import LOCK, POLL_S, WAITING, Lock
 
@@ -37,19 +35,9 @@ def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None
     if not lock.take(LOCK_WAIT_S, on_wait=lambda: queues.note_waiting(OTHER_JOB)):
         return OTHER_JOB
     queues.note_waiting("")
-    bells = queues.Bells(place.redis_url)
-    try:
-        with lock:
-            from workers.stage import work  # noqa: PLC0415 - heavy: only once it is our turn
-
-            outcome = work(place, stage, step_id, attempt, waited=held_back)
-        from workers.relay import relay  # noqa: PLC0415 - loaded by then
-
-        with contextlib.suppress(Unreachable):  # the step table is the outbox; reconciliation rings later
-            relay(place, bells, outcome.bells)
-    finally:
-        bells.close()
-    return outcome.words
+    with lock:
+        turn = stage_child.run if stage_child.wanted() else stage_child.work_and_ring
+        return turn(place, lock, stage, step_id, attempt, waited=held_back)
 
 
 def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
