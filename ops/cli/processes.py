@@ -85,13 +85,19 @@ def tick(call: Call) -> None:
         run(home)
 
 
-@command("supervise", examples="evoctl supervise -- rq worker evolution", context_settings=dict(REST))
+@command(
+    "supervise",
+    examples="evoctl supervise -- rq worker evolution\nevoctl supervise --server -- evoctl redis",
+    context_settings=dict(REST),
+)
+@click.option("--server", is_flag=True, help="It is no worker: normal priority, and Redis is not looked at.")
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @pass_call
-def supervise(call: Call, words: tuple[str, ...]) -> int:
+def supervise(call: Call, words: tuple[str, ...], *, server: bool) -> int:
     """Run a command and restart it whenever it ends.
 
-    A worker also ends when its Redis goes away; it is started again, and once more when Redis is back.
+    A worker also ends when its Redis goes away; it is started again, and once more when Redis is back. It runs at the
+    lowest priority.
     """
     import shutil
 
@@ -106,7 +112,7 @@ def supervise(call: Call, words: tuple[str, ...]) -> int:
     found = shutil.which(words[0])
     if found is None:
         raise BadInput(f"There is no command '{words[0]}'.", hint="Give its path.")
-    return run_one([found, *words[1:]], home.redis_url)
+    return run_one([found, *words[1:]], "" if server else home.redis_url)
 
 
 @command("web", examples="evoctl web --open\nevoctl web --port 9200")

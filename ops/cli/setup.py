@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,17 +93,18 @@ def migrate(call: Call, *, check: bool) -> int:
     return 0
 
 
-@command("env", examples='eval "$(evoctl env)"')
+@command("env", examples='eval "$(evoctl env)"\nevoctl env --file > .env')
+@click.option("--file", "as_file", is_flag=True, help="As a .env file for honcho and foreman; it holds a password.")
 @pass_call
-def env(call: Call) -> None:
+def env(call: Call, *, as_file: bool) -> None:
     """Print the variables that other processes need.
 
     `rq worker evolution` needs them when `evoctl up` does not run it.
     """
     home = call.home
     ensure_redis_url(home)
-    exports = environment(home)
-    call.result("env", exports, lambda: "\n".join(f"export {name}={shlex.quote(v)}" for name, v in exports.items()))
+    exports, before = environment(home), "" if as_file else "export "  # honcho passes over lines with `export`
+    call.result("env", exports, lambda: "\n".join(f"{before}{name}={shlex.quote(v)}" for name, v in exports.items()))
 
 
 @command("completion", examples='eval "$(evoctl completion bash)"\nevoctl completion zsh > ~/.zfunc/_evoctl')
@@ -128,6 +130,8 @@ def environment(home: Home) -> dict[str, str]:
         "RQ_REDIS_URL": home.redis_url,
         "OPENBLAS_NUM_THREADS": "1",  # one worker of low priority needs no more
     }
+    if sys.platform == "darwin":
+        found["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"  # the worker forks its jobs
     if os.environ.get("DATABASE_URL"):
         found["DATABASE_URL"] = os.environ["DATABASE_URL"]
     return found

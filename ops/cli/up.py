@@ -150,7 +150,9 @@ def _processes(home: Home, mark: str, port: int | None, *, worker: bool) -> list
             raise Unreachable("The command rq is not installed.", hint="Install tinyarms-evolution with what it needs.")
         command_line = [rq, "worker", "evolution"]
         found.append(
-            Process("worker", command_line, log=logs / "worker.log", env=variables, needs_redis=home.redis_url)
+            Process(
+                "worker", command_line, log=logs / "worker.log", env=variables, needs_redis=home.redis_url, low=True
+            )
         )
     if port is not None:
         found.append(Process("web", [*evoctl, "web", "--port", str(port)], log=logs / "web.log", env=variables))
