@@ -20,6 +20,7 @@ def down(call: Call) -> None:
 
     What a killed `up` left behind is stopped as well.
     """
+    from ops.cli.service import installed
     from workers.lock import held
 
     home = call.home
@@ -39,4 +40,6 @@ def down(call: Call) -> None:
     left = end(left_behind(home, known))
     (home.pid_dir / PID_FILE).unlink(missing_ok=True)
     words = "Stopped." if running or left else "Nothing was running."
+    if running and installed(home):
+        call.note("The service starts it again; to end that: evoctl service uninstall")
     call.result("down", {"stopped": running, "left_behind": left}, lambda: words)

@@ -55,6 +55,7 @@ COMMANDS = {
     "outcome": Entry("FEED", "hosts:outcome", "Record how an assigned task went."),
     "lab": Entry("LAB", "lab:lab", "Measure what tests of a skill can show."),
     "foreground": Entry("RUN", "processes:foreground", "Run a command while evolution stays out of the way."),
+    "service": Entry("RUN", "service:service", "Run `evoctl up` from login on, at the lowest priority."),
     "migrate": Entry("RUN", "setup:migrate", "Bring the database to this release."),
     "env": Entry("RUN", "setup:env", "Print the variables that other processes need."),
     "redis": Entry("RUN", "processes:redis", "Run the embedded Redis (Valkey)."),
