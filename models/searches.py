@@ -13,7 +13,7 @@ from models.tables import PromptVersionRow, VariantRow
 from models.work_tables import RunRow
 from pipeline.domain import Fate, MutationType, RunKind, SampleId, Split
 from pipeline.examples import rules_of
-from pipeline.meta_prompt import suspicions
+from pipeline.leaks import leaks
 from pipeline.population import Draft, Member, Outcome
 from pipeline.search import Tally
 from pipeline.sentences import added
@@ -103,7 +103,7 @@ def foreign_rules(session: Session, run: RunRow) -> tuple[str, ...]:
     found: list[str] = []
     for variant, source in rows:
         before = prompts.template_of(session, source.skill_name, source.version).instruction
-        found += [one for one in added(rules_of(variant.prompt_text), rules_of(before)) if not suspicions(one, ())]
+        found += [one for one in added(rules_of(variant.prompt_text), rules_of(before)) if not leaks(one)]
     return tuple(dict.fromkeys(found))[:FOREIGN]
 
 

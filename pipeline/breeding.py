@@ -14,7 +14,8 @@ from pipeline.algorithms.text_signals import gibberish
 from pipeline.domain import MutationType
 from pipeline.drafting import MIN_WORDS, Ask, draft, request, why_refused
 from pipeline.flow import Failed, Flow, generate
-from pipeline.meta_prompt import Failure, Success, read_instruction, suspicions
+from pipeline.leaks import Ground, leaks
+from pipeline.meta_prompt import Failure, Success, read_instruction, sealed
 from pipeline.operator_choice import GRAFT, OURS, PAPER, WHOLE
 from pipeline.operator_choice import draw as draw_operator
 from pipeline.patterns import suited
@@ -22,7 +23,7 @@ from pipeline.phrasebook import THINKING_STYLES
 from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.search import MutateCase
 from pipeline.sentences import added
-from pipeline.skills import parse_template
+from pipeline.skills import PLACEHOLDER, parse_template
 
 _MUTATION_WORDS = 60  # longest mutation prompt
 _LISTED = 8  # most members in the lists of EDA and lineage
@@ -148,7 +149,9 @@ def _by_hand(
     else:
         text, why = edits.edited(rules, [examples.rules_of(m.draft.instruction) for m in mates], rng)
     instruction = examples.join(text, carried)
-    refused = why_refused(case.rules, text, rules, (), ()) or ("copy" if instruction in mating.taken else "")
+    refused = why_refused(case.rules, text, rules, (), ground(case, mating)) or (
+        "copy" if instruction in mating.taken else ""
+    )
     done = Draft(instruction=instruction, kind=kind, reasoning=why, refused=refused)
     second = mate.ordinal if mate else None
     return Bred(draft=done, mutation=_carried(winner), second_parent=second, names=(kind,))
@@ -177,7 +180,7 @@ def _by_generator(
         prompt=_question(case, mating, mates, kind, (mutation, style), success, rng), kind=kind,
         reasoning=_REASONS.get(kind, f"{mutation} {style}" if case.generation == 0 else mutation), parent=rules,
         grafted=taking == GRAFT, taken=tuple(examples.rules_of(text) for text in mating.taken),
-        shown=_shown((*mating.failed, *case.failures), case.successes),
+        ground=ground(case, mating),
     )  # fmt: skip
     made = yield from draft(ask)
     return Bred(
@@ -235,7 +238,7 @@ def crossed(case: MutateCase, mating: Mating, mate: Member) -> Flow[Bred]:
         prompt=operators.crossover(rules, examples.rules_of(mate.draft.instruction), about), kind=kind,
         reasoning="the best rules of two parents", parent=rules, grafted=False,
         taken=tuple(examples.rules_of(text) for text in mating.taken),
-        shown=_shown((*mating.failed, *case.failures), case.successes),
+        ground=ground(case, mating),
     )  # fmt: skip
     made = yield from draft(ask)
     whole = _with_examples(made, kept)
@@ -246,11 +249,13 @@ def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: s
     """Let the generator write a new mutation prompt; None when what it wrote is of no use."""
     zero, known, carried = kind is MutationType.HYPER_ZERO, mating.mutation_prompts, _carried(mating.winner)
     prompt = operators.hyper_zero(case.rules.skill.about, style) if zero else operators.hyper_first(known[carried].text)
-    reply = yield from generate(request(case.rules, prompt, seed32(case.seed, "hyper", mating.ordinal), 0))
+    reply = yield from generate(
+        request(case.rules, sealed(prompt, case.seed), seed32(case.seed, "hyper", mating.ordinal), 0)
+    )
     if isinstance(reply, Failed):
         return None
     text = read_instruction(reply.text, cut_off=reply.done_reason == "length", max_words=_MUTATION_WORDS)
-    if len(text.split()) < MIN_WORDS or gibberish(text) or suspicions(text, ()):
+    if len(text.split()) < MIN_WORDS or gibberish(text) or leaks(text, ground(case, mating)):
         return None
     return MutationPrompt(ordinal=len(known), text=text, parent=None if zero else carried)
 
@@ -279,8 +284,15 @@ def _distinct(members: Sequence[Member]) -> list[str]:
     return list(dict.fromkeys(examples.rules_of(m.draft.instruction) for m in members))
 
 
-def _shown(failures: Sequence[Failure], successes: Sequence[Success]) -> tuple[str, ...]:
-    return (
-        *(text for f in failures for text in (f.shown, f.output, f.expected)),
-        *(text for s in successes for text in (s.shown, s.output)),
+def ground(case: MutateCase, mating: Mating) -> Ground:
+    """Return what a child's new sentences are held against: all that a prompt of this run can have seen of the samples."""
+    skill, template = case.rules.skill, case.template
+    items, failures = (*case.items, *case.confirm_items), (*mating.failed, *case.failures)
+    return Ground(
+        own=(template.instruction, PLACEHOLDER.sub(" ", template.frame), skill.about, skill.schema),
+        shown=(
+            *(text for f in failures for text in (f.shown, f.output, f.expected)),
+            *(text for s in case.successes for text in (s.shown, s.output)),
+        ),
+        history=tuple(text for item in items for text in (*(value for _, value in item.fields), item.expected)),
     )

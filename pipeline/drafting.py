@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.algorithms.differences import normalise
 from pipeline.algorithms.streams import seed32
 from pipeline.algorithms.text_signals import gibberish
 from pipeline.domain import MutationType, Role
 from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, generate
-from pipeline.meta_prompt import read_instruction, suspicions
+from pipeline.leaks import NOTHING, Ground, leaks, reason
+from pipeline.meta_prompt import read_instruction, sealed
 from pipeline.population import Draft
 from pipeline.rules import Rules
 from pipeline.sentences import added, graft, sentences
@@ -29,7 +30,7 @@ class Ask:
         grafted: put only the reply's new sentences to the parent's. A small model forgets one sentence in five of a text
             that it rewrites; what it did not touch need not be measured again.
         taken: instructions that were tried before.
-        shown: texts of the examples in the question.
+        ground: texts that must not get into the answer, and those that may.
     """
 
     rules: Rules
@@ -41,7 +42,7 @@ class Ask:
     parent: str
     grafted: bool
     taken: tuple[str, ...]
-    shown: tuple[str, ...]
+    ground: Ground
 
 
 def draft(ask: Ask) -> Flow[Draft]:
@@ -49,14 +50,16 @@ def draft(ask: Ask) -> Flow[Draft]:
     instruction = refused = ""
     for attempt in range(ask.rules.settings.search.retries + 1):
         seed = seed32(ask.seed, *ask.label, attempt)
-        reply = yield from generate(request(ask.rules, ask.prompt, seed, attempt, copied=refused == "copy"))
+        reply = yield from generate(
+            request(ask.rules, sealed(ask.prompt, ask.seed), seed, attempt, copied=refused == "copy")
+        )
         if isinstance(reply, Failed):
             refused = f"no answer: {reply.kind}"
             if reply.kind is FailureKind.BUDGET:
                 return Draft(instruction="", kind=ask.kind, reasoning=ask.reasoning, refused=refused, spent_out=True)
             continue
         instruction = _read(ask, reply.text, cut_off=reply.done_reason == "length")
-        refused = why_refused(ask.rules, instruction, ask.parent, ask.taken, ask.shown)
+        refused = why_refused(ask.rules, instruction, ask.parent, ask.taken, ask.ground)
         if not refused:
             break
     return Draft(instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused)
@@ -74,7 +77,7 @@ def request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool 
     return Generate(role=Role.GENERATOR, prompt=prompt, sampling=sampling)
 
 
-def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], shown: tuple[str, ...]) -> str:
+def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], ground: Ground = NOTHING) -> str:
     """Say why the rules *text* are not worth an evaluation; empty when they are.
 
     Only sentences that are not the parent's own are searched for what must not get in: a person may have put a link into
@@ -90,7 +93,7 @@ def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], sh
     fresh = [sentence for sentence in sentences(text) if normalise(sentence) not in own]
     parts = fresh if gibberish(parent) else [text, *fresh]
     found = next(filter(None, map(gibberish, parts)), "")
-    return found or ", ".join(suspicions(" ".join(fresh), shown))
+    return found or reason(leaks(" ".join(fresh), replace(ground, own=(*ground.own, parent))))
 
 
 def _read(ask: Ask, reply: str, *, cut_off: bool) -> str:

@@ -1,6 +1,7 @@
 """Few-shot examples as a gene of their own: they stand below the rules, fenced, and come from the search split only.
 
-The rules evolve and are held to the gates against copied data; an example is data, and is meant to be.
+The rules evolve and are held to the gates against copied data; an example is data, and is meant to be. Addresses, secrets,
+random identifiers and orders are kept out of both (`pipeline.leaks`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.fitness import Item
-from pipeline.meta_prompt import clip, plain, suspicions
+from pipeline.leaks import leaks
+from pipeline.meta_prompt import clip, plain
 from pipeline.skills import PLACEHOLDER, RULE, PromptTemplate
 
 HEADING = "Examples:"
@@ -63,7 +65,7 @@ def example(template: PromptTemplate, item: Item) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     text = "\n".join(lines)
     cuts = RULE in map(str.strip, lines)  # a line that is only `---` would end the instruction in the file
-    return "" if cuts or PLACEHOLDER.search(text) or "{{" in text or suspicions(text, ()) else text
+    return "" if cuts or PLACEHOLDER.search(text) or "{{" in text or leaks(text.replace("\n", " ")) else text
 
 
 def unseen(template: PromptTemplate, instruction: str, items: Sequence[Item]) -> tuple[Item, ...]:

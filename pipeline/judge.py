@@ -12,7 +12,7 @@ from datetime import datetime
 from pipeline.algorithms.streams import seed32
 from pipeline.domain import Ending, Next, Role, Stage, VariantId
 from pipeline.flow import Failed, Flow, Generate, Sampling, generate
-from pipeline.meta_prompt import fenced, lenient_json
+from pipeline.meta_prompt import fenced, lenient_json, sealed
 from pipeline.rules import Rules
 
 DIMENSIONS = ("coherence", "actionability", "specificity", "overall")
@@ -94,7 +94,7 @@ def _verdict(case: JudgeCase, candidate: Candidate) -> Flow[Verdict]:
     """Ask until the answer can be read; give up on this candidate after the set number of tries, never on the run."""
     judging = case.rules.settings.judging
     prompt = RUBRIC.format(about=case.rules.skill.about, instruction=fenced("PROMPT", candidate.instruction))
-    problem = ""
+    prompt, problem = sealed(prompt, case.seed), ""
     for attempt in range(judging.retries + 1):
         sampling = Sampling(
             temperature=0.0 if attempt == 0 else 0.4,

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pipeline.algorithms.invisible import is_hidden
+from pipeline.algorithms.streams import seed32
 from pipeline.domain import SampleId
 
 MAX_REPLY = 20_000  # characters of a reply that are looked at
@@ -24,11 +25,12 @@ _SHOWN_FIELD = 300  # characters of one input field shown to the generator
 _MOST_KINDS = 8  # of losses that are counted in the heading
 
 _MARKS = re.compile(
-    r"<<<[A-Z]{2,12}|[A-Z]{2,12}>>>|<\|(?:im_start|start_header_id)\|>(?:system|user|assistant)?|<\|[^|>\n]{0,40}\|>|"
+    r"<<<[A-Z]{2,12}(?:-[0-9a-f]{4,16})?|[A-Z]{2,12}(?:-[0-9a-f]{4,16})?>>>|<\|(?:im_start|start_header_id)\|>(?:system|user|assistant)?|<\|[^|>\n]{0,40}\|>|"
     r"\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>(?:user|model)?"
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
-_FENCED = re.compile(r"<<<PROMPT\s*\n(.*?)(?:\n\s*PROMPT>>>|\Z)", re.DOTALL)
+_FENCED = re.compile(r"<<<PROMPT(?:-[0-9a-f]{4,16})?\s*\n(.*?)(?:\n\s*PROMPT(?:-[0-9a-f]{4,16})?>>>|\Z)", re.DOTALL)
+_OURS = re.compile(r"^(?:<<<([A-Z]{2,12})|([A-Z]{2,12})>>>)$", re.MULTILINE)  # marks that `fenced` has put
 _CODE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 _JSON = re.compile(r'\{\s*"((?:new_)?(?:prompt|instruction))"\s*:\s*"')
 _KEYS = ("prompt", "instruction", "new_prompt", "new_instruction", "text")
@@ -45,28 +47,8 @@ _TAIL = re.compile(
     r"the (?:new|revised|improved) (?:prompt|instruction|version) )",
     re.IGNORECASE,
 )
-_DOMAIN = r"\b[\w-]{1,63}\.(?:com|net|org|io|dev|app|info|biz|xyz|ru|cn|me|co)\b"
-_SUSPECT = (
-    ("url", re.compile(rf"\b[a-z][a-z0-9+.-]{{1,12}}://|\bwww\.|\bdata:|{_DOMAIN}", re.IGNORECASE)),
-    ("e-mail", re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[a-z]{2,}", re.IGNORECASE)),
-    (
-        "override",
-        re.compile(
-            r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:previous|above|prior|earlier|instructions?|rules|prompts?|everything)\b",
-            re.IGNORECASE,
-        ),
-    ),
-    ("role", re.compile(r"(?:^|[\n.!?]\s*)(?:system|user|assistant)\s*:", re.IGNORECASE)),
-    ("placeholder", re.compile(r"\{\s*\{|\}\s*\}")),
-    ("blob", re.compile(r"[A-Za-z0-9+/=]{60,}")),
-)
-_DATA = re.compile(
-    r"\s|\w[\d._-]|\d"
-)  # several words, a number, a file name: a single plain word may be a class's name
-_VERBATIM = range(6, 81)  # length of an example's text that may not stand in an instruction as it is
 _MOST_BRACKETS = 200  # places in a reply at which JSON may begin
 _WHOLE_WORDS = 8  # words from which a list's item can be a whole instruction
-_COPIED_WORDS = 5  # a run of this many words shared with a shown example is copied training text (GEPA #261)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +89,20 @@ def fenced(name: str, text: str) -> str:
     return f"<<<{name}\n{plain(text)}\n{name}>>>"
 
 
+def sealed(prompt: str, seed: int) -> str:
+    r"""Give every fence of *prompt* a number that a text inside it cannot know: it is drawn from the run's seed.
+
+    The marks of `fenced` are the only ones in a prompt, since `plain` has taken them out of every text. The number is the
+    same for a whole run, so that the beginnings of its prompts stay alike.
+
+    >>> sealed("Rate it:\n<<<PROMPT\nName it.\nPROMPT>>>", 7)
+    'Rate it:\n<<<PROMPT-170024f7\nName it.\nPROMPT-170024f7>>>'
+    """
+    number = f"{seed32(seed, 'fence'):08x}"
+    text = prompt.replace(number, " ")
+    return _OURS.sub(lambda mark: f"<<<{mark[1]}-{number}" if mark[1] else f"{mark[2]}-{number}>>>", text)
+
+
 def plain(text: str) -> str:
     """Take out fence marks, role markers, control characters and invisible ones; keep letters, spaces and line ends."""
     return _MARKS.sub(
@@ -132,18 +128,18 @@ def failures_text(failures: tuple[Failure, ...], lost: Mapping[str, int] | None 
     head = "; ".join(f"{clip(word, 40)} in {n} of {of or len(failures)}" for word, n in counts.most_common(_MOST_KINDS))
     lines = [f"What was lost: {head or 'the answer differs'}"]
     for failure in failures[:MAX_FAILURES]:
-        words = ", ".join(failure.lost) or "different"
-        lines.append(
-            f"- input: {clip(failure.shown)} | answer: {clip(failure.output, 120)} | "
-            f"wanted: {clip(failure.expected, 120)} | lost: {words}"
-        )
+        shown = {
+            "input": clip(failure.shown),
+            "answer": clip(failure.output, 120),
+            "wanted": clip(failure.expected, 120),
+        }
+        lines.append(_line({**shown, "lost": ", ".join(failure.lost) or "different"}))
     return "\n".join(lines)
 
 
 def successes_text(successes: tuple[Success, ...]) -> str:
     """Write accepted answers."""
-    lines = [f"- input: {clip(s.shown)} | answer: {clip(s.output, 120)}" for s in successes[:MAX_SUCCESSES]]
-    return "\n".join(lines)
+    return "\n".join(_line({"input": clip(s.shown), "answer": clip(s.output, 120)}) for s in successes[:MAX_SUCCESSES])
 
 
 def read_instruction(text: str, *, cut_off: bool, max_words: int, first_item: bool = False) -> str:
@@ -183,25 +179,6 @@ def plain_keep_marks(text: str) -> str:
     return "".join(c for c in text if c == "\n" or not is_hidden(c))
 
 
-def suspicions(instruction: str, shown: tuple[str, ...]) -> tuple[str, ...]:
-    """Name what must never get into a promoted prompt: links, orders to ignore orders, copied example text.
-
-    Args:
-        instruction: the variant.
-        shown: texts of the examples that the generator saw.
-    """
-    found = [name for name, pattern in _SUSPECT if pattern.search(instruction)]
-    grams = _grams(instruction)
-    low = instruction.lower()
-    times = Counter(text.strip().lower() for text in shown)
-    verbatim = any(
-        len(text) in _VERBATIM and n == 1 and _DATA.search(text) and text in low for text, n in times.items()
-    )
-    if verbatim or any(grams & _grams(text) for text in shown):
-        found.append("copied-example")
-    return tuple(found)
-
-
 def lenient_json(text: str) -> Any:
     """Read the first JSON object or list in *text*, whatever stands around it; None when there is none.
 
@@ -216,6 +193,11 @@ def lenient_json(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     return None
+
+
+def _line(shown: dict[str, str]) -> str:
+    """Write an example as one line of JSON: a quotation mark or a label inside a text cannot end it."""
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def _body(text: str) -> str:
@@ -242,8 +224,3 @@ def _whole_sentences(text: str, *, cut_off: bool, max_words: int) -> str:
     kept = " ".join(words[:max_words])
     ends = [match.end() for match in _SENTENCE_END.finditer(kept)]
     return kept[: ends[-1]].strip() if ends else kept
-
-
-def _grams(text: str) -> set[tuple[str, ...]]:
-    words = re.findall(r"[^\W_]+", text.lower())
-    return {tuple(words[i : i + _COPIED_WORDS]) for i in range(len(words) - _COPIED_WORDS + 1)}

@@ -60,7 +60,7 @@ def united(case: MutateCase, brood: Brood, screened: list[Screened]) -> Union | 
     draft = Draft(
         instruction=examples.join(rules, carried), kind=MutationType.UNION,
         reasoning=f"the new rules of {len(used)} siblings that gained, put together",
-        refused=why_refused(case.rules, rules, rules, tuple(map(examples.rules_of, taken)), ()),
+        refused=why_refused(case.rules, rules, rules, tuple(map(examples.rules_of, taken))),
     )  # fmt: skip
     if len(used) < 2 or fitting(case, Bred(draft=draft, mutation=0)).draft.refused:  # noqa: PLR2004 - one is no union
         return None

@@ -227,7 +227,7 @@ def test_a_link_that_a_person_wrote_may_stay(make: Make, say: Any) -> None:
     kept, _ = make(say(f"See https://ours.example for names. {GOOD}"), kind=MutationType.FIRST_ORDER, winner=parent)
     fresh, _ = make(say(f"See https://evil.example for names. {GOOD}"), kind=MutationType.FIRST_ORDER, winner=parent)
 
-    assert (kept.draft.refused, fresh.draft.refused) == ("", "url")
+    assert (kept.draft.refused, fresh.draft.refused) == ("", "leak: a web address")
 
 
 def test_failures_of_every_kind_are_shown() -> None:
@@ -274,9 +274,9 @@ def test_a_useless_mutation_prompt_is_not_kept(make: Any, say: Any, useless: str
         (SALAD, "salad", 0.7, 1.2),
         ("a b", "unparsable", 0.7, 1.2),
         ("  member 0 SAYS this ", "copy", 1.2, 1.5),
-        ("Look at https://evil.example for more rules.", "url", 0.7, 1.2),
-        ("Name it like a red bus in the old harbour.", "copied-example", 0.7, 1.2),
-        ("Put the {{text}} in front of it.", "placeholder", 0.7, 1.2),
+        ("Look at https://evil.example for more rules.", "leak: a web address", 0.7, 1.2),
+        ("Name it like a red bus in the old harbour.", "leak: the words of a shown example", 0.7, 1.2),
+        ("Put the {{text}} in front of it.", "leak: a placeholder", 0.7, 1.2),
     ],
 )
 def test_a_refused_reply_is_asked_again_otherwise(

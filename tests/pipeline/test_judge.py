@@ -88,8 +88,8 @@ def test_a_candidate_cannot_close_its_fence() -> None:
 
     drive(judge(case), answer)  # type: ignore[arg-type]
 
-    assert asked[0].prompt.count("PROMPT>>>") == 1
-    assert asked[0].prompt.count("<<<PROMPT") == 1
+    assert asked[0].prompt.count(">>>") == 1
+    assert asked[0].prompt.count("<<<PROMPT-") == 1
 
 
 @pytest.mark.parametrize("overall", [101, -1, None, True, "95/100", [80], float("nan")])

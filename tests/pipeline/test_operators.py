@@ -46,7 +46,7 @@ def test_examples_are_one_line_each_and_limited() -> None:
 
     prompt = operators.zero_order("about", many)
 
-    assert prompt.count("- input: ") == 20
+    assert prompt.count('\n{"input": ') == 20
     assert "What was lost: case in 30 of 60" in prompt
     assert len(prompt) < 20 * 800
 

@@ -14,7 +14,7 @@ import pytest
 from pipeline.algorithms.similarity import overlap
 from pipeline.algorithms.text_signals import gibberish
 from pipeline.domain import SkillName
-from pipeline.meta_prompt import suspicions
+from pipeline.leaks import leaks
 from pipeline.patterns import BUILT_IN, OUTSIDE, PATTERNS, Pattern, cured, suited
 from pipeline.scoring import score
 from pipeline.skills import SkillSpec
@@ -79,7 +79,7 @@ def test_a_sentence_may_stand_in_a_prompt(pattern: Pattern) -> None:
     assert re.fullmatch(r"[A-Z][^.!?]*\.(?: [A-Z][^.!?]*\.)?", pattern.sentence)
     assert len(pattern.sentence.split()) <= 30
     assert gibberish(pattern.sentence) == ""
-    assert suspicions(pattern.sentence, ()) == ()
+    assert leaks(pattern.sentence) == ()
     assert re.fullmatch(r"[a-z]+(?:-[a-z]+)*", pattern.name)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.algorithms.similarity import overlap
 from pipeline.algorithms.text_signals import gibberish
-from pipeline.meta_prompt import suspicions
+from pipeline.leaks import leaks
 from pipeline.phrasebook import IMPROVE_MUTATION, MUTATION_PROMPTS, THINKING_STYLES
 
 PHRASES = (*MUTATION_PROMPTS, *THINKING_STYLES, IMPROVE_MUTATION)
@@ -42,4 +42,4 @@ def test_a_phrase_is_one_short_plain_sentence(phrase: str) -> None:
 def test_a_phrase_passes_the_guards_of_the_search(phrase: str) -> None:
     """What a model copies from a phrase is not refused as gibberish or as suspicious."""
     assert gibberish(phrase) == ""
-    assert suspicions(phrase, ()) == ()
+    assert leaks(phrase) == ()

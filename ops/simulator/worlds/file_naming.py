@@ -20,7 +20,7 @@ GENERATOR_TAGS = re.compile(r"smollm|tinyllama|:0\.5b|:135m|:360m", re.IGNORECAS
 NAMING_INPUT = re.compile(
     r"^\s*(?:new |current |original )?(?:file ?names?|names?)\b[^:\n]{0,20}:", re.IGNORECASE | re.MULTILINE
 )
-REWRITING = re.compile(r"^<<<(?:PROMPT|MUTATION)\s*$", re.MULTILINE)
+REWRITING = re.compile(r"^<<<(?:PROMPT|MUTATION)(?:-[0-9a-f]+)?\s*$", re.MULTILINE)
 
 
 class FileNamingWorld:

@@ -11,7 +11,7 @@ from ops.simulator.worlds.records_score import lost_words
 from ops.simulator.worlds.records_stock import CUES
 from ops.simulator.worlds.requests import QUOTED, TASK
 
-FENCED = re.compile(r"<<<PROMPT[ \t]*\n(.*?)\n?[ \t]*PROMPT>>>", re.DOTALL)
+FENCED = re.compile(r"<<<PROMPT(?:-[0-9a-f]+)?[ \t]*\n(.*?)\n?[ \t]*PROMPT(?:-[0-9a-f]+)?>>>", re.DOTALL)
 NUMBERED = re.compile(
     r"^(?:Prompt|Instruction|Input) ?#?(\d+)?:[ \t]*(\S.*?)(?=\n[ \t]*\n|\n(?:Prompt|Instruction|Input) ?#?\d*:|\n\d+\. |\Z)",
     re.DOTALL | re.MULTILINE,

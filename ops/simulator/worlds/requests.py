@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-FENCE = re.compile(r"<<<([A-Z]+)[ \t]*\n(.*?)\n?[ \t]*\1>>>", re.DOTALL)
+FENCE = re.compile(r"<<<([A-Z]+)(?:-[0-9a-f]+)?[ \t]*\n(.*?)\n?[ \t]*\1(?:-[0-9a-f]+)?>>>", re.DOTALL)
 TASK = re.compile(r"^\s*TASK:\s*([\w -]+?)\s*$", re.MULTILINE)
 ABOUT = re.compile(r"^(?:The task|Task description|Problem|About)[^:\n]*:\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 QUOTED = re.compile(r"[\"“]([^\"”\n]{12,})[\"”]")
