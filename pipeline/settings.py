@@ -205,6 +205,7 @@ class Models:
     )
     connect_s: float = _set(2.0, "time to connect", unit="s", low=0.1)
     read_s: float = _set(120.0, "longest silence inside a reply, prompt evaluation and load included", unit="s", low=1)
+    reply_s: float = _set(600.0, "longest time of a whole reply, however slowly it comes", unit="s", low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

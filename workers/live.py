@@ -58,7 +58,10 @@ class LiveModels:
         settings = mine.rules.settings
         self._opened, self._mine = opened, mine
         self._client = OllamaClient(
-            settings.models.ollama_url, connect_s=settings.models.connect_s, read_s=settings.models.read_s
+            settings.models.ollama_url,
+            connect_s=settings.models.connect_s,
+            read_s=settings.models.read_s,
+            reply_s=settings.models.reply_s,
         )
         self._models = OllamaAnswerer(self._client, mine.rules)
         self._lease, self._ear = SharedLease(home.redis_url), Ear(home.redis_url)

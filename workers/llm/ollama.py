@@ -1,24 +1,31 @@
-"""The Ollama client: one request in, one reply or one well-named trouble out; alone imports `ollama` and `httpx`."""
+"""The Ollama client: one request in, one reply or one well-named trouble out; alone imports `ollama`."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 import httpx
 import ollama
 
 from pipeline.errors import ModelMissing, Refused, Unreachable
 from pipeline.flow import Embedded, Failed, FailureKind, Generate, Generated
+from workers.llm.bounded import PLAIN, bounded, cut_off, lines, refuse_compressed
 from workers.llm.retry import RunnerCrashed, Transient
-from workers.llm.tags import ServerFacts, is_cloud, normal, pull_hint, read_facts
-from workers.llm.wire import generate_body, says_too_long
+from workers.llm.tags import ServerFacts, is_cloud, is_remote, normal, pull_hint, read_facts
+from workers.llm.wire import MOST_PARTS, gathered, generate_body, says_too_long, summary
 
 QUICK_READ_S = 10.0  # version, list and unload are answered at once; a server that needs longer is stuck
+QUICK_REPLY_S = 30.0  # the whole of such a reply
+REPLY_S = 600.0  # the whole of any other
 MOST_CHARS_PER_TOKEN = 16  # no tokenizer averages more over a prompt; above it a prompt cannot fit
+
+_BROKEN = (ValueError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What a reply raises that is no JSON, or JSON of another shape, or without bottom."""
 
 T = TypeVar("T")
 
@@ -30,12 +37,14 @@ class OllamaClient:
         url: the server, `http://127.0.0.1:11434`.
         connect_s: time to connect.
         read_s: longest silence inside a reply, prompt evaluation and load included.
+        reply_s: longest time of a whole reply.
     """
 
-    def __init__(self, url: str, *, connect_s: float, read_s: float) -> None:
+    def __init__(self, url: str, *, connect_s: float, read_s: float, reply_s: float = REPLY_S) -> None:
         self.url = url if "://" in url else f"http://{url}"
         self._quick = httpx.Timeout(connect=connect_s, read=QUICK_READ_S, write=QUICK_READ_S, pool=connect_s)
         self._long = httpx.Timeout(connect=connect_s, read=read_s, write=read_s, pool=connect_s)
+        self._reply_s = reply_s
         self._verify = self.url.startswith("https:")  # plain HTTP needs no certificates, which take 17 ms to load
         self._client: ollama.Client | None = None
         self._facts: ServerFacts | None = None
@@ -66,6 +75,8 @@ class OllamaClient:
         missing = [tag for tag in wanted if normal(tag) not in facts.digests]
         if missing:
             raise _missing(missing, self.url)
+        for tag in wanted:
+            self._refuse_hosted(tag, facts.spellings[normal(tag)])
 
     def resolve(self, tag: str) -> str:
         """Return the spelling under which the server stores *tag*.
@@ -171,22 +182,35 @@ class OllamaClient:
     def _ask(self) -> ServerFacts:
         try:
             self._facts = read_facts(self._get("/api/version"), self._get("/api/tags"))
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, LookupError, *_BROKEN) as error:
             raise self._transient(error) from error
         return self._facts
+
+    def _refuse_hosted(self, tag: str, name: str) -> None:
+        """Ask the server about one model: also one that its list shows as a local one may run elsewhere."""
+        with contextlib.suppress(httpx.HTTPError, *_BROKEN):  # an older server knows no such models
+            shown = self._plain("POST", "/api/show", {"model": name}).raise_for_status().json()
+            if is_remote(shown):
+                raise _hosted(tag)
 
     def _get(self, path: str) -> Any:
         return self._plain("GET", path, None).raise_for_status().json()
 
     def _plain(self, method: str, path: str, body: Mapping[str, object] | None) -> httpx.Response:
-        with httpx.Client(base_url=self.url, timeout=self._quick, trust_env=False, verify=self._verify) as client:
+        with httpx.Client(
+            base_url=self.url, timeout=self._quick, trust_env=False, follow_redirects=False, headers=PLAIN,
+            event_hooks={"response": [refuse_compressed]},
+            transport=bounded(verify=self._verify, reply_s=QUICK_REPLY_S),
+        ) as client:  # fmt: skip
             return client.request(method, path, json=body)
 
     def _connected(self) -> ollama.Client:
         if self._client is None:
             self._client = ollama.Client(
-                self.url, timeout=self._long, trust_env=False, follow_redirects=False, verify=self._verify
-            )
+                self.url, timeout=self._long, trust_env=False, follow_redirects=False, headers=PLAIN,
+                event_hooks={"response": [refuse_compressed]},
+                transport=bounded(verify=self._verify, reply_s=self._reply_s),
+            )  # fmt: skip
         return self._client
 
     def _attempt(self, tag: str, call: Callable[[], T]) -> T | Failed:
@@ -196,8 +220,10 @@ class OllamaClient:
         except ollama.ResponseError as error:
             return self._verdict(tag, error)
         except (ConnectionError, httpx.RequestError) as error:
+            if why := cut_off(error):  # the same request would end so again
+                return Failed(kind=FailureKind.UNFINISHED, message=why)
             raise self._transient(error) from error
-        except (ValueError, TypeError, AttributeError) as error:  # a reply that is no JSON, or JSON of another shape
+        except _BROKEN as error:
             raise self._transient(error) from error
         except BaseException:  # raised by a signal handler, perhaps while the library was closing: leave no socket
             self.close()
@@ -205,72 +231,60 @@ class OllamaClient:
 
     def _verdict(self, tag: str, error: ollama.ResponseError) -> Failed:
         text, status = str(error.error), error.status_code
+        message = summary(text)
         if says_too_long(text):
-            return Failed(kind=FailureKind.TOO_LONG, message=text)
+            return Failed(kind=FailureKind.TOO_LONG, message=message)
         if status == httpx.codes.NOT_FOUND and "not found" in text:
             raise _missing([tag], self.url) from error
         if status == httpx.codes.SERVICE_UNAVAILABLE:
             raise self._transient(error) from error
         mid_stream = status < 0
         if mid_stream or (httpx.codes.is_server_error(status) and status != httpx.codes.NOT_IMPLEMENTED):
-            raise RunnerCrashed(text) from error
-        return Failed(kind=FailureKind.REJECTED, message=text)
+            raise RunnerCrashed(message) from error
+        return Failed(kind=FailureKind.REJECTED, message=message)
 
     def _transient(self, error: Exception) -> Transient:
         return Transient(f"Ollama at {self.url} did not answer.", why=_why(error), hint="ollama serve")
 
     def _written(self, body: Mapping[str, object]) -> Generated | Failed:
         """Send *body* and gather the stream; it is read to its end, so that the connection can serve again."""
-        started = time.monotonic()
-        texts: list[str] = []
-        logprobs: list[float] = []
-        last: ollama.GenerateResponse | None = None
-        # generate() cannot send "truncate", without which the server cuts an over-long prompt in half and says nothing.
-        request = cast("Any", self._connected())._request  # noqa: SLF001 - see above; held by the contract tests
-        parts: Generator[ollama.GenerateResponse] = request(
-            ollama.GenerateResponse, "POST", "/api/generate", json=body, stream=True
-        )
-        with contextlib.closing(parts):
-            for part in parts:
-                texts.append(part.response or "")
-                logprobs += [entry.logprob for entry in part.logprobs or ()]
-                last = part if part.done else last
-        return _gathered(texts, logprobs, last, time.monotonic() - started)
-
-
-def _gathered(
-    texts: list[str], logprobs: list[float], last: ollama.GenerateResponse | None, duration_s: float
-) -> Generated | Failed:
-    if last is None:
-        return Failed(kind=FailureKind.UNFINISHED, message="the stream ended before the reply was done")
-    reason = last.done_reason or "stop"
-    if reason not in {"stop", "length"}:
-        return Failed(kind=FailureKind.REJECTED, message=f"nothing was written: {reason}")
-    usable = bool(logprobs) and all(math.isfinite(value) for value in logprobs)
-    return Generated(
-        text="".join(texts),
-        done_reason=reason,
-        prompt_tokens=last.prompt_eval_count or 0,
-        tokens=last.eval_count or 0,
-        duration_s=duration_s,
-        mean_logprob=math.fsum(logprobs) / len(logprobs) if usable else None,
-        min_logprob=min(logprobs) if usable else None,
-    )
+        started, parts = time.monotonic(), list[Any]()
+        # Its generate() cannot send "truncate", without which the server cuts an over-long prompt in half and says
+        # nothing; and its reader ends a line at characters that a model may write.
+        http: httpx.Client = self._connected()._client  # noqa: SLF001 - see above; held by the contract tests
+        with http.stream("POST", "/api/generate", json=body) as reply:
+            if not reply.is_success:
+                reply.read()
+                raise ollama.ResponseError(reply.text, reply.status_code)
+            for line in lines(reply.iter_raw()):
+                part = json.loads(line.decode("utf-8", "replace"))
+                if part.get("error"):
+                    raise ollama.ResponseError(str(part["error"]))
+                if is_remote(part):
+                    raise _hosted(str(body["model"]))
+                parts.append(part)
+                if len(parts) > MOST_PARTS:
+                    return Failed(kind=FailureKind.UNFINISHED, message=f"the reply had more than {MOST_PARTS} parts")
+        return gathered(parts, time.monotonic() - started)
 
 
 def _sound(vectors: tuple[tuple[float, ...], ...], wanted: int) -> bool:
     sizes = {len(vector) for vector in vectors}
     finite = all(math.isfinite(x) for vector in vectors for x in vector)
-    return len(vectors) == wanted and len(sizes) == 1 and 0 not in sizes and finite
+    return len(vectors) == wanted and len(sizes) == 1 and finite and all(0 < math.hypot(*v) < math.inf for v in vectors)
 
 
 def _refuse_cloud(tag: str, facts: ServerFacts) -> None:
     if is_cloud(tag) or normal(tag) in facts.remote:
-        raise Refused(
-            f"The model {tag} runs in a cloud.",
-            why="Texts sent to it would leave this machine.",
-            hint="Name a local model in prompt_evolution.models.",
-        )
+        raise _hosted(tag)
+
+
+def _hosted(tag: str) -> Refused:
+    return Refused(
+        f"The model {tag} runs in a cloud.",
+        why="Texts sent to it would leave this machine.",
+        hint="Name a local model in prompt_evolution.models, and start Ollama with OLLAMA_NO_CLOUD=1.",
+    )
 
 
 def _missing(tags: list[str], url: str) -> ModelMissing:
@@ -282,4 +296,4 @@ def _missing(tags: list[str], url: str) -> ModelMissing:
 
 
 def _why(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return summary(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

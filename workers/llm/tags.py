@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workers.llm.wire import storable
+
+LONGEST_VERSION, LONGEST_DIGEST = 64, 128  # characters that are kept
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
@@ -66,16 +70,21 @@ def read_facts(version: Any, tags: Any) -> ServerFacts:
     Raises:
         LookupError, TypeError: they are not what Ollama sends.
     """
-    number = str(version["version"])
+    number = storable(str(version["version"]))[:LONGEST_VERSION]
     models = [(str(entry["name"]), entry) for entry in tags["models"] or ()]
     return ServerFacts(
         version=number,
         simulated="simulated" in number,
-        digests={normal(name): str(entry.get("digest", "")) for name, entry in models},
+        digests={normal(name): storable(str(entry.get("digest", "")))[:LONGEST_DIGEST] for name, entry in models},
         spellings={normal(name): name for name, _ in models},
-        remote=frozenset(normal(name) for name, entry in models if _is_remote(entry)),
+        remote=frozenset(normal(name) for name, entry in models if is_remote(entry)),
     )
 
 
-def _is_remote(entry: Mapping[str, object]) -> bool:
+def is_remote(entry: Mapping[str, object]) -> bool:
+    """Tell whether an entry of a list, an answer on one model, or a reply names a host that is not the server.
+
+    >>> is_remote({"name": "mine:1b", "remote_host": "https://ollama.com:443"}), is_remote({"name": "mine:1b"})
+    (True, False)
+    """
     return bool(entry.get("remote_host") or entry.get("remote_model"))

@@ -1,13 +1,18 @@
-"""The body of a generation and the texts of its refusals, as Ollama's API spells them."""
+"""The body of a generation, the texts of its refusals and the parts of its reply, as Ollama's API spells them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pipeline.flow import Generate
+from pipeline.flow import Failed, FailureKind, Generate, Generated
 
 STEADY_OPTIONS = {"repeat_last_n": 64, "typical_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+MOST_COUNTED = 2**31 - 1  # what every database keeps as a whole number
+MOST_PARTS = 50_000  # of one stream; the longest reply that can be asked for has 2,000 tokens
+MESSAGE_CHARS = 500  # of what a server says about a failure
 TOO_LONG_TEXTS = (
     "exceed_context_size_error",
     "exceeds the available context size",
@@ -46,3 +51,54 @@ def generate_body(
 def says_too_long(text: str) -> bool:
     """Tell whether a refusal means that the prompt does not fit the context; servers word it in four ways."""
     return any(known in text for known in TOO_LONG_TEXTS)
+
+
+def gathered(parts: Sequence[Mapping[str, Any]], duration_s: float) -> Generated | Failed:
+    """Put the parts of a stream together.
+
+    Raises:
+        TypeError: a part is not what Ollama sends.
+    """
+    text = storable("".join(part.get("response") or "" for part in parts))
+    last = next((part for part in reversed(parts) if part.get("done") is True), None)
+    if last is None:
+        return Failed(kind=FailureKind.UNFINISHED, message="the stream ended before the reply was done")
+    reason = last.get("done_reason") or "stop"
+    if reason not in ("stop", "length"):
+        return Failed(kind=FailureKind.REJECTED, message=summary(f"nothing was written: {reason}"))
+    logprobs = [_logprob(entry) for part in parts for entry in part.get("logprobs") or ()]
+    usable = bool(logprobs) and all(math.isfinite(value) for value in logprobs)
+    return Generated(
+        text=text,
+        done_reason=reason,
+        prompt_tokens=_count(last.get("prompt_eval_count")),
+        tokens=_count(last.get("eval_count")),
+        duration_s=duration_s,
+        mean_logprob=math.fsum(logprobs) / len(logprobs) if usable else None,
+        min_logprob=min(logprobs) if usable else None,
+    )
+
+
+def storable(text: str) -> str:
+    r"""Replace what no database keeps as text: zero characters, and halves of surrogate pairs; two that fit are joined.
+
+    >>> storable("a\0b\ud83d\ude00\ud83d")
+    'a�b😀�'
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
+
+
+def summary(text: str) -> str:
+    """Return the beginning of what a server said, fit to be stored."""
+    return storable(text[:MESSAGE_CHARS])
+
+
+def _logprob(entry: object) -> float:
+    """Return an entry's log-probability; not a number when it is none, so that none is used."""
+    value = entry.get("logprob") if isinstance(entry, Mapping) else None
+    return float(value) if isinstance(value, int | float) and abs(value) < MOST_COUNTED else math.nan
+
+
+def _count(value: object) -> int:
+    """Return a count that can be one; 0 otherwise."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNTED else 0

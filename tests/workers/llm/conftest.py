@@ -77,6 +77,7 @@ class Script(ThreadingHTTPServer):
             "/api/tags": [
                 Script.say({"models": [{"name": OWN, "digest": DIGEST}, {"name": THEIRS, "digest": "b" * 64}]})
             ],
+            "/api/show": [Script.say({"capabilities": ["completion"]})],
             "/api/ps": [Script.say({"models": []})],
             "/api/show": [Script.say({"error": "model not found"}, 404)],
         }
