@@ -22,6 +22,7 @@ from workers.llm.wire import MOST_PARTS, gathered, generate_body, says_too_long,
 QUICK_READ_S = 10.0  # version, list and unload are answered at once; a server that needs longer is stuck
 QUICK_REPLY_S = 30.0  # the whole of such a reply
 REPLY_S = 600.0  # the whole of any other
+SHORTEST = 1e-6  # of a vector; the server makes them 1 long, and a square of much less or more is no number
 MOST_CHARS_PER_TOKEN = 16  # no tokenizer averages more over a prompt; above it a prompt cannot fit
 
 _BROKEN = (ValueError, TypeError, AttributeError, RecursionError, OverflowError)
@@ -270,8 +271,8 @@ class OllamaClient:
 
 def _sound(vectors: tuple[tuple[float, ...], ...], wanted: int) -> bool:
     sizes = {len(vector) for vector in vectors}
-    finite = all(math.isfinite(x) for vector in vectors for x in vector)
-    return len(vectors) == wanted and len(sizes) == 1 and finite and all(0 < math.hypot(*v) < math.inf for v in vectors)
+    lengths = [math.hypot(*vector) for vector in vectors]  # not a number, or infinite, when one of its numbers is
+    return len(vectors) == wanted and len(sizes) == 1 and all(SHORTEST < length < 1 / SHORTEST for length in lengths)
 
 
 def _refuse_cloud(tag: str, facts: ServerFacts) -> None:
