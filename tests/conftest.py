@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +26,25 @@ LEFT_OUT: dict[str, str] = {
     "simulate": "`make simulate` runs them",
 }
 _counted = pytest.StashKey[dict[str, int]]()
+GUARD = Path(__file__).parent / "guard"
+SOCKETS = Path(tempfile.mkdtemp(prefix="evoctl-sockets-")) / "refused"
+
+
+def pytest_configure() -> None:
+    """Guard the sockets of this process and of every Python process that it starts."""
+    if "EVOCTL_TEST_SOCKETS" in os.environ:  # a run inside a run
+        return
+    servers = (os.environ.get(name, "") for name in (POSTGRES, "EVOCTL_TEST_OLLAMA"))
+    os.environ["EVOCTL_TEST_HOSTS"] = " ".join(urlsplit(url).hostname or "" for url in servers if "://" in url)
+    os.environ["EVOCTL_TEST_SOCKETS"] = str(SOCKETS)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
+    runpy.run_path(str(GUARD / "sitecustomize.py"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when anything contacted another machine."""
+    if SOCKETS.exists():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_report_header() -> str:
@@ -50,7 +71,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line each what was left out."""
+    """Say in one line each what was left out, and which contacts with other machines were refused."""
+    for line in SOCKETS.read_text(encoding="utf-8").splitlines() if SOCKETS.exists() else ():
+        terminalreporter.write_line(f"refused: {line}", red=True)
     for mark, count in config.stash.get(_counted, {}).items():
         terminalreporter.write_line(f"left out: {count} {mark} test{'s' * (count > 1)}, {LEFT_OUT[mark]}")
 

@@ -174,9 +174,12 @@ def _skills(config: HostConfig) -> Iterator[Check]:
 
 def _ollama(config: HostConfig) -> Iterator[Check]:
     from workers.llm.ollama import OllamaClient
-    from workers.llm.tags import is_cloud, normal, pull_hint
+    from workers.llm.tags import is_cloud, leaving, normal, other_machine, pull_hint
 
     models, skills = config.settings.models, [one for one in config.skills.values() if one.enabled]
+    if host := other_machine(models.ollama_url):
+        hint = "Name a server of this machine in prompt_evolution.models.ollama_url, unless you trust that one."
+        yield Check("ollama host", State.NOTE, leaving(host), hint)
     client = OllamaClient(models.ollama_url, connect_s=models.connect_s, read_s=models.connect_s)
     try:
         facts = client.facts()
@@ -190,11 +193,15 @@ def _ollama(config: HostConfig) -> Iterator[Check]:
         yield Check("simulated", State.NOTE, "the server is simulated: no figure made with it is a real model's")
     for tag in sorted({models.generator, models.judge, models.embedder, *(one.task_model for one in skills)}):
         if is_cloud(tag) or normal(tag) in facts.remote:
-            yield Check(f"model {tag}", State.BAD, "runs in a cloud, so evolution does not use it")
+            words = "runs in a cloud, so evolution does not use it"
+            yield Check(f"model {tag}", State.BAD, words, "start Ollama with OLLAMA_NO_CLOUD=1, and name a local model")
         elif normal(tag) in facts.digests:
             yield Check(f"model {tag}", State.OK, "installed")
         else:
             yield Check(f"model {tag}", State.BAD, "is not installed", pull_hint([tag]))
+    if facts.remote:
+        words = f"Ollama lists models that run in a cloud ({len(facts.remote)}); evolution uses none of them"
+        yield Check("cloud models", State.NOTE, words, "OLLAMA_NO_CLOUD=1 in Ollama's environment switches them off")
     yield from _options(config.settings, skills, facts)
 
 

@@ -55,6 +55,7 @@ def create(
     frame with the fields stays.
     """
     from pipeline.explain import live_words
+    from pipeline.leaks import leaks
 
     given = [(letter, files[letter]) for letter in LETTERS if files.get(letter)]
     for (letter, _), wanted in zip(given, LETTERS, strict=False):
@@ -66,6 +67,11 @@ def create(
         settings = _with(evolution.config.settings, given_rules)
         started = evolution.create(skill, instructions, reason=reason, settings=settings)
     names = [f"variant_{letter}" for letter, _ in given]
+    for name, text in zip(names, instructions, strict=True):
+        if found := leaks(text):
+            call.note(
+                f"{name} has {', '.join(found)}. It is tested as you wrote it; a model's prompt would be refused."
+            )
     live = settings.voting.mode == "live"
     needs = live_words(settings.voting, skill) if live else ""
     data = {"run": started.run, "skill": skill, "variants": names, "rung": started.rung, "live": live, "needs": needs}

@@ -32,6 +32,7 @@ def init(call: Call, *, example: bool) -> None:
     """
     from workers.home import remember_config
     from workers.host_config import load_host_config
+    from workers.llm.tags import leaving, other_machine
 
     home = call.home
     home.ensure()  # first: a folder made on the way to the configuration would be open to others
@@ -39,10 +40,12 @@ def init(call: Call, *, example: bool) -> None:
     remember_config(home)
     before, after = bring_up_to_date(home)
     redis = ensure_redis_url(home)
-    skills = list(load_host_config(home.config).skills)
+    host = load_host_config(home.config)
+    skills, elsewhere = list(host.skills), other_machine(host.settings.models.ollama_url)
     data = {
         "home": str(home.root), "config": str(home.config), "written": [str(path) for path in written],
         "revision": after, "migrated": before != after, "embedded_redis": redis, "skills": skills,
+        "ollama_elsewhere": elsewhere,
     }  # fmt: skip
 
     def text() -> str:
@@ -58,6 +61,8 @@ def init(call: Call, *, example: bool) -> None:
         )
 
     call.result("init", data, text)
+    if elsewhere:
+        call.note(show(f"Ollama runs elsewhere: {leaving(elsewhere)}."))
     call.next("evoctl doctor", "evoctl up", f"evoctl feedback import {skills[0] if skills else 'SKILL'} FILE.jsonl")
 
 

@@ -47,12 +47,24 @@ def up(call: Call, *, port: int, no_web: bool, no_worker: bool, detach: bool) ->
     home = call.home.ensure()
     if not home.config.is_file():
         raise ConfigError(f"There is no configuration at {home.config}.", hint="evoctl init --example")
+    _say_where_texts_go(call, home)
     if detach:
         _detach(call, home, port, no_web=no_web, no_worker=no_worker)
         return
     with _only_one(home):
         _migrate(home)
         _run(call, home, None if no_web else port, worker=not no_worker)
+
+
+def _say_where_texts_go(call: Call, home: Home) -> None:
+    """Warn when the Ollama server is on another machine; a configuration that cannot be read is another command's word."""
+    from pipeline.errors import EvolutionError
+    from workers.host_config import load_host_config
+    from workers.llm.tags import leaving, other_machine
+
+    with contextlib.suppress(EvolutionError):
+        if host := other_machine(load_host_config(home.config).settings.models.ollama_url):
+            call.note(show(f"Ollama runs elsewhere: {leaving(host)}."))
 
 
 @contextlib.contextmanager
