@@ -56,6 +56,7 @@ _KINDS = (
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _KINDS)
 _WORD = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"[^\W_][\w.@+-]*\w")
+_OWN = re.compile(r"\d|[^\W\d_][._@][^\W\d_]")
 _DATA = re.compile(r"\s|\w[\d._-]|\d")  # several words, a number, a file name: one plain word may be a class's name
 
 
@@ -146,4 +147,5 @@ def _grams(texts: tuple[str, ...], length: int) -> frozenset[tuple[str, ...]]:
 def _names(texts: tuple[str, ...]) -> frozenset[str]:
     """Return the words that are somebody's data rather than language: with a digit, or written as a file's name."""
     found = (match[0].lower() for text in texts for match in _NAME.finditer(text))
-    return frozenset(word for word in found if len(word) >= MIN_NAME and re.search(r"\d|[^\W\d_][._@][^\W\d_]", word))
+    own = (word for word in found if len(word) >= MIN_NAME and _OWN.search(word))
+    return frozenset("".join(_WORD.findall(word)) for word in own)  # `a_1.png` and `A-1 png` are one name
