@@ -266,7 +266,7 @@ def test_a_search_survives_any_reply(rules_with: Callable[..., Rules], mode: str
 def test_a_judge_survives_any_reply(rules_with: Callable[..., Rules]) -> None:
     """Every candidate gets a verdict; only whole numbers from 0 to 100 make it pass."""
     passed = replies = 0
-    for seed in range(FLOWS):
+    for seed in range(FLOWS // 2):
         models = Anything(seed, budget=10_000)
         candidates = tuple(
             Candidate(variant=VariantId(n), instruction=f"{text} {n}") for n, text in enumerate(HOSTILE[:6])
@@ -279,8 +279,8 @@ def test_a_judge_survives_any_reply(rules_with: Callable[..., Rules]) -> None:
             passed += verdict.passed
         replies += models.made
 
-    assert replies >= 1000
-    assert passed < 0.2 * 6 * FLOWS
+    assert replies >= 900
+    assert passed < 0.2 * 3 * FLOWS
 
 
 def test_dedupe_and_replay_survive_any_reply(rules_with: Callable[..., Rules]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-MOST_BYTES = 4 << 20  # of an answer; lists of models take a few thousand
+MOST_LISTED = 4 * 1024 * 1024  # bytes of an answer; the list of a thousand models has less than one
 
 
 class Down(Exception):
@@ -44,7 +45,7 @@ def fetch(url: str, path: str, timeout_s: float, body: Mapping[str, object] | No
             head = {} if body is None else {"Content-Type": "application/json"}
             connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", sent, head)
             response = connection.getresponse()
-            return Answer(response.status, response.getheader("Date", ""), response.read(MOST_BYTES))
+            return Answer(response.status, response.getheader("Date", ""), read_all(response, timeout_s))
         finally:
             connection.close()
     except ConnectionRefusedError as error:
@@ -62,3 +63,18 @@ def is_here(url: str) -> bool:
     """Tell whether *url* names this machine by a loopback address."""
     host = split(url).hostname or ""
     return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def read_all(response: http.client.HTTPResponse, timeout_s: float) -> bytes:
+    """Read a short reply of `http.client` to its end, within one time for all of it and one size.
+
+    Raises:
+        ValueError: it is longer, or takes longer.
+    """
+    parts, left, end = list[bytes](), MOST_LISTED, time.monotonic() + timeout_s
+    while part := response.read1(min(left + 1, 65_536)):
+        parts.append(part)
+        left -= len(part)
+        if left < 0 or time.monotonic() > end:
+            raise ValueError("the list does not end")
+    return b"".join(parts)

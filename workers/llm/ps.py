@@ -87,7 +87,7 @@ def look_at(url: str, tag: str, *, timeout_s: float, now: float) -> Look:
         models = json.loads(answer.body)["models"] or ()
         found = [model["expires_at"] for model in models if normal(str(model["name"])) == normal(tag)]
         expires = max((dt.datetime.fromisoformat(text).timestamp() for text in found), default=None)
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Unknown(f"no list: {error}") from error
     skew = 0.0 if is_here(url) else _server_time(answer.date, now) - now
     return Look(at=now, expires=expires, overdue=expires is not None and expires < now + skew - PAST_S)

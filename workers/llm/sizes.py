@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pipeline.domain import Role
 from pipeline.rules import Rules
+from workers.llm.light_http import read_all
 from workers.llm.tags import normal
 
 TOGETHER = ((Role.GENERATOR, Role.TASK), (Role.JUDGE,), (Role.EMBEDDER,))
@@ -58,7 +59,15 @@ def memory_need(rules: Rules, *, timeout_s: float) -> Need:
     loaded: dict[str, Mapping[str, object]] = {}
     try:
         files, loaded = _listed(url, "/api/tags", timeout_s), _listed(url, "/api/ps", timeout_s)
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         trouble = f"Ollama at {url} gives no list ({type(error).__name__})"
     theirs = _same_as(rules.settings.foreground.model, files)
     sizes = {
@@ -108,6 +117,8 @@ def _listed(url: str, path: str, timeout_s: float) -> dict[str, Mapping[str, obj
         response = connection.getresponse()
         if response.status != http.client.OK:
             raise ValueError(f"status {response.status}")
-        return {normal(str(entry["name"])): entry for entry in json.loads(response.read())["models"] or ()}
+        return {
+            normal(str(entry["name"])): entry for entry in json.loads(read_all(response, timeout_s))["models"] or ()
+        }
     finally:
         connection.close()

@@ -9,17 +9,23 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.domain import Role
+from pipeline.domain import Role, SkillName
 from pipeline.errors import Refused, Unreachable
 from pipeline.flow import Embedded, Failed, FailureKind, Generate, Generated, Sampling
+from pipeline.rules import Rules
+from pipeline.settings import Models, Settings
+from pipeline.skills import SkillSpec
 from workers.llm.bounded import MOST_BYTES
 from workers.llm.ollama import OllamaClient
+from workers.llm.ps import Unknown, look_at
 from workers.llm.retry import RunnerCrashed, Transient, retrying
+from workers.llm.sizes import memory_need
 
 OWN = "smollm2:360m-instruct-q4_K_M"
 CORPUS = [json.loads(line) for line in (Path(__file__).parents[2] / "corpus/llm.jsonl").read_text("utf-8").splitlines()]
@@ -311,6 +317,46 @@ def test_a_model_that_only_its_own_page_calls_remote_is_refused(script: Any, cli
 
     with pytest.raises(Refused):
         client.require([OWN])
+
+
+LISTS = (
+    "[" * 100_000, "null", '{"models": [1]}', '{"models": [{"name": "smollm2:360m-instruct-q4_K_M", "expires_at": 5}]}', '{"models": [{"expires_at": "x"}]}',
+    '{"models": [{"name": "' + OWN + '", "expires_at": "9999999-01-01"}]}', '{"models": [{"name": "' + OWN + '"}]}', "\xff",
+    '{"models": "' + "x" * 5_000_000 + '"}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", LISTS, ids=range(len(LISTS)))
+def test_a_list_of_loaded_models_that_is_none_says_nothing(script: Any, body: str) -> None:
+    """Whatever stands in its place, the gate does not know, and the sizes are not known: neither is an error."""
+    for path in ("/api/ps", "/api/tags"):
+        script.acts[path] = [script.say_text(body)]
+    rules = Rules(
+        settings=replace(Settings(), models=Models(ollama_url=script.url)),
+        skill=SkillSpec(name=SkillName("naming"), template="a.md"),
+    )
+
+    with pytest.raises(Unknown):
+        look_at(script.url, OWN, timeout_s=2.0, now=time.time())
+    assert memory_need(rules, timeout_s=2.0).at_once_bytes is None
+
+
+def test_a_list_that_drips_says_nothing(script: Any) -> None:
+    """The time-out of a look holds for all of its body."""
+
+    def act(handler: Any) -> None:
+        handler.close_connection = True
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        for _ in range(200):
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
+
+    script.acts["/api/ps"] = [act]
+    began = time.monotonic()
+
+    with pytest.raises(Unknown):
+        look_at(script.url, OWN, timeout_s=0.5, now=time.time())
+    assert time.monotonic() - began < 5
 
 
 def test_the_retry_layer_gives_up_on_what_stays_broken(script: Any, client: OllamaClient) -> None:
