@@ -20,7 +20,7 @@ from models.tables import VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.invisible import is_hidden
 from pipeline.detect import DetectDecision
-from pipeline.domain import Choice, Ending, Stage, StepState
+from pipeline.domain import Choice, Ending, Fate, Stage, StepState
 from pipeline.errors import BadInput, NotFound, Refused
 from pipeline.settings import Settings
 from pipeline.skills import parse_template
@@ -182,6 +182,9 @@ class Evolution(OpenHome):
             row = session.get(VariantRow, variant)
             if row is None or row.skill_name != rules.skill.name:
                 raise NotFound(f"{skill} has no variant {variant}.", hint=f"evoctl results {skill}")
+            if row.fate == Fate.REFUSED and not force:
+                hint = f"evoctl show {variant}, and evoctl promote --force if you want it all the same"
+                raise Refused(f"The search refused variant {variant}.", why=f"{row.fate_reason}.", hint=hint)
             bell = checks.start_promotion(
                 session, rules, text, variant, now(), forced=force, reason=reason or "promoted by a person"
             )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -135,6 +136,9 @@ def _run_text(found: RunDetail, *, everything: bool, plain: bool) -> str:
     chosen = [one for one in found.variants if everything or one.fate not in BRED]
     if found.variants:
         parts += ["", f"Variants ({len(chosen)} of {len(found.variants)} shown)", _variants_table(chosen, plain=plain)]
+    if refused := Counter(one.fate_reason for one in found.variants if one.fate == "refused"):
+        counts = ", ".join(f"{reason} {count}" for reason, count in refused.most_common())
+        parts.append(f"Refused before they were run: {show(counts)}")
     if found.operators:
         parts += ["", "Operators", _operators_table(found, plain=plain)]
     parts += [_promotion(one) for one in found.promotions]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from models.tables import VariantRow
+from pipeline.domain import Fate
 from workers.llm.tags import other_machine
 
 WARNING = "prompts, inputs and answers of your tasks leave this machine for gpu.example"
@@ -90,3 +92,17 @@ def test_a_person_is_warned_and_not_refused(evoctl: Any, host: Any, tmp_path: Pa
 
     assert said.code == 0, said.err
     assert "variant_a has a web address." in said.err
+
+
+def test_a_refused_variant_is_counted_and_not_promoted(evoctl: Any, host: Any, trial: Any) -> None:
+    """What leaked is told by its reason, and a person who wants it all the same must say so twice."""
+    with trial.evolution.database.write() as session:
+        row = session.get_one(VariantRow, trial.variants[1])
+        row.fate, row.fate_reason = Fate.REFUSED, "leak: a secret"
+
+    said = evoctl("promote", "file-naming", str(trial.variants[1]), "--yes")
+
+    assert said.code != 0
+    assert "leak: a secret" in said.err
+    assert "Refused before they were run: leak: a secret 1" in evoctl("show", f"r{trial.run}").out
+    assert evoctl("promote", "file-naming", str(trial.variants[1]), "--yes", "--force").code == 0
