@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.fitness import Item
-from pipeline.leaks import leaks
+from pipeline.leaks import CODE, Ground, leaks
 from pipeline.meta_prompt import clip, plain
 from pipeline.skills import PLACEHOLDER, RULE, PromptTemplate
 
@@ -60,12 +60,16 @@ def example(template: PromptTemplate, item: Item) -> str:
     if not answer or len(answer) > MAX_ANSWER:
         return ""
     values = {name: clip(text, MAX_INPUT) for name, text in item.fields}
+    own = PLACEHOLDER.sub(" ", template.frame)
     frame = PLACEHOLDER.sub(lambda match: values.get(match.group(1), ""), template.frame)
     text = f"{plain(frame).strip()}{chr(10) if chr(10) in answer else ' '}{answer}"
     lines = [line for line in text.splitlines() if line.strip()]
     text = "\n".join(lines)
+    found = set(leaks(text, Ground(own=(own,)))) - {
+        CODE
+    }  # the frame's own labels are the skill's; an answer may be code
     cuts = RULE in map(str.strip, lines)  # a line that is only `---` would end the instruction in the file
-    return "" if cuts or PLACEHOLDER.search(text) or "{{" in text or leaks(text.replace("\n", " ")) else text
+    return "" if cuts or PLACEHOLDER.search(text) or "{{" in text or found else text
 
 
 def unseen(template: PromptTemplate, instruction: str, items: Sequence[Item]) -> tuple[Item, ...]:

@@ -29,10 +29,11 @@ _KEYS = (
     r"AIza[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|-----BEGIN [A-Z ]{0,30}(?:KEY|CERTIFICATE)"
 )
 _NAMED = r"(?:password|passwd|passphrase|pwd|secret|api[_ -]?key|access[_ -]?key|(?:access|auth|bearer)[_ -]?token)"
+CODE = "a code block"
 _KINDS = (
     ("a web address", rf"(?i:\b(?:[a-z][a-z0-9+.-]{{1,12}}://|www\.|data:)\S*|{_DOMAIN}\S*|\b\d{{1,3}}(?:\.\d{{1,3}}){{3}}\b)"),
     ("an e-mail address", r"(?i:[\w.+-]{1,64}@[\w-]{1,63}\.[a-z]{2,})"),
-    ("a code block", r"```|~~~"),
+    (CODE, r"```|~~~"),
     (
         "an order to ignore orders",
         (rf"(?i:\b(?:ignore|disregard|forget|override|bypass)\b.{{0,40}}\b(?:{_ORDERS})\b|"
