@@ -79,7 +79,6 @@ class Script(ThreadingHTTPServer):
             ],
             "/api/show": [Script.say({"capabilities": ["completion"]})],
             "/api/ps": [Script.say({"models": []})],
-            "/api/show": [Script.say({"error": "model not found"}, 404)],
         }
 
     def handle_error(self, *_: object) -> None:
