@@ -9,8 +9,9 @@ from datetime import datetime
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from models import prompts, reports, searches
+from models import loads, prompts, reports, searches
 from models.journal import MODEL_ROLES
+from models.loads import LoadsLine
 from models.report_values import PromotionLine, RunLine
 from models.tables import JudgementRow, PromptVersionRow, VariantRow
 from models.work_tables import CancelledCallRow, GateEventRow, ModelCallRow, RunRow, StepRow
@@ -102,6 +103,7 @@ class RunDetail:
     line: RunLine
     steps: tuple[StepLine, ...]
     calls: tuple[CallsLine, ...]
+    loads: tuple[LoadsLine, ...]
     waits: tuple[WaitLine, ...]
     variants: tuple[VariantLine, ...]
     operators: tuple[Tally, ...]
@@ -132,6 +134,7 @@ def run_detail(session: Session, run: int) -> RunDetail:
         line=reports.run_line(session, row),
         steps=_steps(session, run),
         calls=_calls(session, run),
+        loads=loads.of_run(session, run),
         waits=_waits(session, run),
         variants=tuple(_variant(session, one) for one in variants),
         operators=searches.of_run(session, run),

@@ -8,6 +8,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar, cast, get_type_hints
 
+LoadOptions = tuple[tuple[str, int], ...]
+"""Load options of a model, name and value, as Ollama names them; `true` and `false` are integers too."""
+
+LOAD_OPTIONS: dict[str, type[int]] = {
+    "num_ctx": int, "num_batch": int, "num_gpu": int, "main_gpu": int, "use_mmap": bool, "num_thread": int,
+    "draft_num_predict": int,
+}  # fmt: skip
+"""The options that Ollama fixes when it loads a model: another value makes it load the model anew."""
+
 
 class Status(StrEnum):
     """How far a default can be trusted."""
@@ -61,9 +70,10 @@ def from_data(kind: type[S], data: dict[str, Any]) -> S:
     """Rebuild a dataclass of *kind* from `to_data`'s result.
 
     Unknown names are passed over and missing ones get their default, so that a run started under one release ends under
-    the next.
+    the next. A kind whose names have changed reads the older ones by its `of_older`.
     """
     hints = _hints(cast("Hashable", kind))
+    data = getattr(kind, "of_older", dict)(data)
     given: dict[str, Any] = {}
     for f in fields(cast("Any", kind)):
         if f.name not in data:

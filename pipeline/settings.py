@@ -6,11 +6,16 @@ started with (`to_data`/`from_data`), so that a change never alters a test that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.decision_settings import Promotion, Triggers, Voting
-from pipeline.setting import Status
+from pipeline.setting import LoadOptions, Status
 from pipeline.setting import setting as _set
+
+FLAT_OPTIONS = {"num_ctx": 1, "num_batch": 1, "num_gpu": 0, "num_thread": 1}
+"""Load options that had a setting each in older releases, with the least value that was sent."""
 
 _SEED, _MEASURED, _PUBLISHED = "seed documents", Status.MEASURED, Status.PUBLISHED
 
@@ -209,15 +214,62 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """What evolution's models may take beside the user's."""
+
+    share_mib: int = _set(
+        1024, "most memory of evolution's own models together", unit="MiB", source="8 GB machine", low=64
+    )
+    fit: float = _set(
+        0.8,
+        "a model is loaded when its predicted memory is at most this share of what is free",
+        source="Ollama 0.30",
+        status=_PUBLISHED,
+        low=0.05,
+        high=0.95,
+    )
+    min_free_mib: int = _set(128, "memory that stays free after a load", unit="MiB", low=0)
+    budget_mib: int = _set(0, "most memory of all loaded models, the user's too; 0: the machine's", unit="MiB", low=0)
+    max_loaded: int = _set(
+        0, "OLLAMA_MAX_LOADED_MODELS; 0: as the server's process says, 2 where it cannot be seen", unit="models", low=0
+    )
+    num_parallel: int = _set(
+        0, "OLLAMA_NUM_PARALLEL; 0: as the server's process says, 1 where it cannot be seen", unit="requests", low=0
+    )
+    loads_per_hour: int = _set(30, "most loads of models in an hour", unit="loads", low=1)
+    recycle_prompts: int = _set(
+        25,
+        "distinct prompts after which an own model whose process cannot be seen is loaded anew",
+        unit="prompts",
+        source="17 MB of hidden cache per prompt of 449 tokens",
+        status=_MEASURED,
+        low=1,
+    )
+    look_s: float = _set(1.0, "time between looks at the loaded models while ours is one of them", unit="s", low=0.05)
+    again_s: float = _set(30.0, "wait before a step that found no room tries again", unit="s", low=0.1, high=3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Foreground:
     """The user-facing model. Its load options are the host's own: another value would reload the user's model."""
 
     model: str = _set("qwen2.5-coder:3b", "the model that evolution must never be in the way of", source=_SEED)
-    num_ctx: int = _set(0, "the host's num_ctx for it; 0 sends none", unit="tokens", low=0)
-    num_batch: int = _set(0, "the host's num_batch; 0 sends none", unit="tokens", low=0)
-    num_gpu: int = _set(-1, "the host's num_gpu; -1 sends none", unit="layers", low=-1)
-    num_thread: int = _set(0, "the host's num_thread; 0 sends none", unit="threads", low=0)
+    options: LoadOptions | None = _set(  # noqa: RUF009 - as all others; the linter does not know tuples by another name
+        None, "the load options that the host sends for it, {} when it sends none; without them it is left alone"
+    )
     max_tokens: int = _set(96, "most tokens of one call of ours to it: about three seconds", unit="tokens", low=1)
+
+    @staticmethod
+    def of_older(data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return *data* with `options` where an older release kept each option by itself, a value of no effect as none.
+
+        >>> Foreground.of_older({"num_ctx": 4096, "num_gpu": -1})["options"]
+        [['num_ctx', 4096]]
+        """
+        if "options" in data or not any(name in data for name in FLAT_OPTIONS):
+            return data
+        given = [[name, data[name]] for name, least in FLAT_OPTIONS.items() if data.get(name, least - 1) >= least]
+        return {**data, "options": given}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,4 +286,5 @@ class Settings:
     gate: GateSettings = GateSettings()
     work: Work = Work()
     models: Models = Models()
+    memory: MemorySettings = MemorySettings()
     foreground: Foreground = Foreground()

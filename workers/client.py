@@ -27,6 +27,7 @@ from pipeline.skills import parse_template
 from workers.clock import now
 from workers.estimate import examined
 from workers.open_home import OpenHome
+from workers.refusal import refuse_without_options
 
 MAX_VARIANTS = 10
 CHUNK = 100  # samples written in one transaction, about a tenth of a second
@@ -68,7 +69,8 @@ class Evolution(OpenHome):
     Example::
 
         from workers.client import Evolution
-        from workers.home import find_home
+        from workers.refusal import refuse_without_options
+    from workers.home import find_home
 
         with Evolution(find_home()) as evolution:
             prompt = evolution.assign("file-naming", "task-17")
@@ -100,9 +102,10 @@ class Evolution(OpenHome):
 
         Raises:
             BadInput: no prompt, too many, or one that cannot be used.
-            Refused: another evolution of the skill is open.
+            Refused: another evolution of the skill is open, or no load options for the user's own model are set.
         """
         rules = self.rules(skill, settings)
+        refuse_without_options(rules, self.config)
         text = self.template(rules)
         known = {parse_template(text).instruction.strip()}
         for number, instruction in enumerate(instructions, start=1):

@@ -29,7 +29,7 @@ from pipeline.rules import Rules
 from workers.clock import now
 from workers.host_config import HostConfig
 from workers.llm.sizes import Need, memory_need
-from workers.refusal import refuse
+from workers.refusal import refuse, refuse_without_options
 
 if TYPE_CHECKING:
     from workers.overview import Overview
@@ -100,12 +100,14 @@ def examined(session: Session, rules: Rules, config: HostConfig, *, force: bool)
     """Look whether a person's order to evolve may be followed, and return what a drift check would find.
 
     Raises:
-        Refused: cooldown or poor candidate (unless *force*), a test or check under way, or too little feedback.
+        Refused: cooldown or poor candidate (unless *force*), a test or check under way, too little feedback, or no
+            load options for the user's own model.
         BadInput: the budget cannot test three proposals.
     """
     skill = rules.skill.name
     finding = checks.examine(session, rules, now())
     refuse(finding, skill, config, force=force)
+    refuse_without_options(rules, config)
     if checks.check_open(session, skill):
         raise Refused(f"A check of {skill} is under way.", hint="evoctl status")
     _refuse_small(session, rules, config)

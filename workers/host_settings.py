@@ -7,9 +7,9 @@ from dataclasses import Field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, cast, get_type_hints
 
-from pipeline.setting import About
+from pipeline.setting import LOAD_OPTIONS, About, LoadOptions
 from pipeline.settings import Settings
-from workers.yaml_tree import Document, Entry, plain
+from workers.yaml_tree import NULL, Document, Entry, plain
 
 SECTION = "prompt_evolution"
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -27,7 +27,7 @@ OTHER_NAMES = {  # what these settings are called in older notes
     "variants_per_evolution": "search.variants",
     "learning": "promotion",
     "min_accuracy_improvement": "promotion",
-}
+} | {name: f"foreground.options, as {{{name}: ...}}" for name in ("num_ctx", "num_batch", "num_gpu", "num_thread")}
 
 
 def read_settings(document: Document, section: Entry | None, lines: dict[str, int]) -> Settings:
@@ -62,9 +62,28 @@ def _read(document: Document, entry: Entry, kind: type[Any], prefix: str, lines:
         if is_dataclass(hint_type):
             given[item.name] = _read(document, item, cast("type[Any]", hint_type), f"{item.name}.", lines)
         else:
-            given[item.name] = _value(document, item, hint_type, known[item.name], f"{name}.{item.name}")
+            reads = _load_options if hint_type == LoadOptions | None else _value
+            given[item.name] = reads(document, item, hint_type, known[item.name], f"{name}.{item.name}")
             lines[f"{prefix}{item.name}"] = document.line(item.key)
     return kind(**given)
+
+
+def _load_options(document: Document, entry: Entry, _kind: Any, _about: Field[Any], name: str) -> LoadOptions | None:
+    """Read what the host sends for its own model; an empty mapping says that it sends nothing, no value says nothing."""
+    example = "Write {} when your application sends none, else the same ones, as {num_ctx: 4096}."
+    if entry.value.tag == NULL:
+        return None
+    given: list[tuple[str, int]] = []
+    for item in document.entries(entry.value, name):
+        kind = LOAD_OPTIONS.get(item.name)
+        if kind is None:
+            hint = f"Known here: {', '.join(LOAD_OPTIONS)}. Others do not load the model anew, and may be left out."
+            raise document.error(item.key, f"{name} has no load option '{plain(item.name)}'.", hint=hint)
+        value = document.scalar(item, f"{name}.{item.name}")
+        if type(value) is not kind or (item.name == "num_ctx" and value < 1):
+            raise document.error(item.key, f"{name}.{item.name} must be {KINDS[kind]}.", hint=example)
+        given.append((item.name, value))
+    return tuple(given)
 
 
 def _value(document: Document, entry: Entry, kind: type[Any], about: Field[Any], name: str) -> Any:

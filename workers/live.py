@@ -21,6 +21,7 @@ from workers.llm.gate import Gate, is_night
 from workers.llm.ollama import OllamaClient
 from workers.llm.preempt import Preempted, preemptible
 from workers.llm.retry import retrying
+from workers.llm.room import RoomMaker, with_host_options
 from workers.llm.route import OllamaAnswerer
 from workers.llm.tags import ServerFacts
 from workers.lock import Lock
@@ -63,7 +64,9 @@ class LiveModels:
             read_s=settings.models.read_s,
             reply_s=settings.models.reply_s,
         )
-        self._models = OllamaAnswerer(self._client, mine.rules)
+        rules = with_host_options(home, mine.rules)
+        self._models = OllamaAnswerer(self._client, rules)
+        self._room = RoomMaker(opened, mine, self._client, self._models, rules)
         self._lease, self._ear = SharedLease(home.redis_url), Ear(home.redis_url)
         self._gate = Gate(
             home.root, settings.gate, settings.foreground.model, settings.models.ollama_url,
@@ -139,6 +142,7 @@ class LiveModels:
         """Wait for the gate, then ask the model; give the call up as soon as the user comes."""
         assert isinstance(request, Generate | Embed)
         self._wait_for_gate()
+        self._room.make(self.tag_of(request), request, simulated=self.simulated)
         tag, started = self.tag_of(request), time.monotonic()
         try:
             with preemptible(self._gate, tag) as watcher, self._ear.telling(watcher.came):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pipeline.detect import DetectDecision
-from pipeline.domain import Ending
+from pipeline.domain import Ending, Role
 from pipeline.errors import Refused
+from pipeline.rules import Rules
 from workers.host_config import HostConfig
+from workers.llm.tags import normal
 
 FORCEABLE = (Ending.COOLDOWN, Ending.POOR_CANDIDATE)
 
@@ -29,3 +31,27 @@ def refuse(finding: DetectDecision, skill: str, config: HostConfig, *, force: bo
             why=f"{key} ({config.where(key)})",
             hint=f"evoctl enqueue {skill} --force",
         )
+
+
+def uses_foreground(rules: Rules) -> tuple[Role, ...]:
+    """Return the roles that the user's own model plays, by its name; by another name of it only the server can tell."""
+    theirs = normal(rules.settings.foreground.model)
+    return tuple(role for role in Role if normal(rules.tag(role)) == theirs)
+
+
+def refuse_without_options(rules: Rules, config: HostConfig) -> None:
+    """Refuse a run that would use the user's own model while nobody has said with which load options the host does.
+
+    Raises:
+        Refused: names the file, the setting and what to write.
+    """
+    roles = uses_foreground(rules)
+    if not roles or rules.settings.foreground.options is not None:
+        return
+    tag = rules.settings.foreground.model
+    raise Refused(
+        f"prompt_evolution.foreground.options is not set, and {tag} is your own model and evolution's {' and '.join(roles)}.",
+        why="Other load options than your application's would make Ollama load it anew each time.",
+        hint=f"In {config.path} write under prompt_evolution: 'foreground: {{options: {{}}}}' when your application sends no "
+        "load options, else the same ones, such as 'foreground: {options: {num_ctx: 4096}}'.",
+    )

@@ -16,11 +16,8 @@ from ops.cli.gate import checks as gate_checks
 from pipeline.errors import EvolutionError
 
 if TYPE_CHECKING:
-    from pipeline.settings import Foreground, Settings
-    from pipeline.skills import SkillSpec
     from workers.home import Home
     from workers.host_config import HostConfig
-    from workers.llm.tags import ServerFacts
 
 OLDEST = (3, 11)
 MISSING = "missing"  # instead of a version
@@ -173,6 +170,7 @@ def _skills(config: HostConfig) -> Iterator[Check]:
 
 
 def _ollama(config: HostConfig) -> Iterator[Check]:
+    from ops.cli.server_checks import foreground_checks, server_checks
     from workers.llm.ollama import OllamaClient
     from workers.llm.tags import is_cloud, leaving, normal, other_machine, pull_hint
 
@@ -202,20 +200,5 @@ def _ollama(config: HostConfig) -> Iterator[Check]:
     if facts.remote:
         words = f"Ollama lists models that run in a cloud ({len(facts.remote)}); evolution uses none of them"
         yield Check("cloud models", State.NOTE, words, "OLLAMA_NO_CLOUD=1 in Ollama's environment switches them off")
-    yield from _options(config.settings, skills, facts)
-
-
-def _options(settings: Settings, skills: list[SkillSpec], facts: ServerFacts) -> Iterator[Check]:
-    """Load options that differ from the host's make Ollama load the user's model again."""
-    tag = settings.foreground.model
-    ours = [one.task_model for one in skills] + [settings.models.judge]
-    if any(facts.same(tag, one) for one in ours) and not _given(settings.foreground):
-        words = (
-            f"evolution uses {tag} too. If your application sends load options for it (num_ctx, num_batch, num_gpu, "
-            "num_thread), write the same ones under prompt_evolution.foreground, else each side loads it again"
-        )
-        yield Check("foreground", State.NOTE, words)
-
-
-def _given(foreground: Foreground) -> bool:
-    return bool(foreground.num_ctx or foreground.num_batch or foreground.num_thread or foreground.num_gpu >= 0)
+    yield from foreground_checks(config, facts)
+    yield from server_checks(models.ollama_url, config.settings.memory)

@@ -129,6 +129,9 @@ def _run_text(found: RunDetail, *, everything: bool, plain: bool) -> str:
     ]  # fmt: skip
     if found.calls:
         parts += ["", "Model calls", _calls_table(found, plain=plain)]
+    if found.loads:
+        each = ", ".join(f"{show(one.tag)} {one.loads}" for one in found.loads)
+        parts.append(f"Models were loaded {sum(one.loads for one in found.loads)} times: {each}")
     for wait in found.waits:
         parts.append(
             f"Waited {wait.times} time{'s' * (wait.times != 1)}, {wait.seconds:.1f} s, for {wait.reason}; {wait.preempted} calls were cut off"

@@ -113,8 +113,24 @@ def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
             "up", {"pid": os.getpid(), "processes": names, "logs": str(home.log_dir)}, lambda: _running(home, names)
         )
         sys.stdout.flush()
+        _warn(call, home)
         _wait(done, call, home)
         call.note("Stopping ...")
+
+
+def _warn(call: Call, home: Home) -> None:
+    """Say what of the Ollama server's own settings would cost memory, and what to do."""
+    from ops.cli.checks import State
+    from ops.cli.server_checks import server_checks
+    from workers.host_config import load_host_config
+
+    try:
+        settings = load_host_config(home.config).settings
+    except ConfigError:
+        return  # tick says so, and goes on saying it
+    for check in server_checks(settings.models.ollama_url, settings.memory):
+        if check.state is not State.OK:
+            call.note(f"{check.name}: {show(check.words)}\n  {show(check.hint)}")
 
 
 def _wait(done: threading.Event, call: Call, home: Home) -> None:

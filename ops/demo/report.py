@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import prompts
+from models.loads import LOAD
 from models.stages.bandit import report_of
 from models.tables import PromotionRow, VariantRow, VoteRow
 from models.tallies import tally
@@ -132,7 +133,7 @@ def _votes(session: Session, run: int) -> str:
 def _calls(session: Session, requests: Path | None, host_calls: int) -> list[str]:
     counts = session.execute(
         select(ModelCallRow.role, func.count())
-        .where(ModelCallRow.tag != "")
+        .where(ModelCallRow.tag != "", ModelCallRow.role != LOAD)
         .group_by(ModelCallRow.role)
         .order_by(ModelCallRow.role)
     ).all()

@@ -23,7 +23,7 @@ from workers.home import Home, find_home
 SKILL = "file-naming"
 START_S = 20.0  # for a process to say that it is ready
 
-# Waits are shortened and the search is small; no code is skipped. {models} is empty with real models.
+# Waits are shortened and the search is small; no code is skipped. {models} says where they are, and that this host sends no load options.
 SETTINGS = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
@@ -33,6 +33,9 @@ prompt_evolution:
 {models}"""
 
 SIMULATED_MODELS = """  models: {{ollama_url: "{url}"}}
+  foreground: {{options: {{}}}}
+"""
+REAL_MODELS = """  foreground: {options: {}}
 """
 
 
@@ -104,7 +107,10 @@ def scene(folder: Path, *, real: bool, seed: int, settings: str = SETTINGS, spee
     with Supervisor(serving) as services:
         url = "http://127.0.0.1:11434" if real else f"http://127.0.0.1:{_port(port_file)}"
         write_host(
-            host, settings.format(quiet_s=30 if real else 0.5, models="" if real else SIMULATED_MODELS.format(url=url))
+            host,
+            settings.format(
+                quiet_s=30 if real else 0.5, models=REAL_MODELS if real else SIMULATED_MODELS.format(url=url)
+            ),
         )
         with Supervisor(working(home, redis_url)) as workers:
             for supervisor in (services, workers):

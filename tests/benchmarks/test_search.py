@@ -65,6 +65,7 @@ prompt_evolution:
   search: {{budget_calls: 1000}}
   gate: {{start_idle_min: 0, resume_idle_s: 0}}
   models: {{ollama_url: "{url}"}}
+  foreground: {{options: {{}}}}
 """
 
 

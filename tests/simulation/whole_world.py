@@ -68,6 +68,7 @@ prompt_evolution:
   triggers: {{false_alarm_labels: 1000000, warn_labels: 1000000, canary_samples: 0}}
   gate: {{start_idle_min: 0, resume_idle_s: 0}}
   models: {{ollama_url: "{url}"}}
+  foreground: {{options: {{}}}}
 """
 PRELOADED = (
     "__main__", "tests.simulation.whole_world", "workers.turn", "workers.stage", "workers.live", "workers.relay",

@@ -18,7 +18,7 @@ import ops.examples
 from pipeline.domain import SkillName
 from pipeline.errors import ConfigError, NotFound
 from pipeline.setting import to_data
-from pipeline.settings import Settings
+from pipeline.settings import Foreground, Settings
 from pipeline.skills import SkillSpec, parse_template
 from workers.host_config import HostConfig, load_host_config, read_template
 from workers.host_skills import POOR
@@ -65,11 +65,11 @@ def entry(line: str) -> str:
 
 
 def test_the_example_is_valid() -> None:
-    """The configuration that `evoctl init --example` copies loads, and uses the default settings."""
+    """What `evoctl init --example` copies loads, uses the default settings, and says what its host sends: nothing."""
     config = load_host_config(EXAMPLE)
 
     assert tuple(config.skills) == ("file-naming", "audio-actions", "markdown-analysis", "code-linting-fast")
-    assert config.settings == Settings()
+    assert config.settings == Settings(foreground=Foreground(options=()))
     assert [bool(spec.poor_candidate) for spec in config.skills.values()] == [False, False, False, True]
     assert json.loads(config.skill("markdown-analysis").schema)["type"] == "object"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 MOST_LISTED = 4 * 1024 * 1024  # bytes of an answer; the list of a thousand models has less than one
+LOOPBACK = ("localhost", "::1", "0.0.0.0", "::")  # noqa: S104 - names a server may go by; nothing is bound
 
 
 class Down(Exception):
@@ -60,9 +61,13 @@ def split(url: str) -> SplitResult:
 
 
 def is_here(url: str) -> bool:
-    """Tell whether *url* names this machine by a loopback address."""
+    """Tell whether the server of *url* runs on this machine.
+
+    >>> is_here("http://127.0.0.1:11434"), is_here("localhost:11434"), is_here("http://nas:11434")
+    (True, True, False)
+    """
     host = split(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    return host in LOOPBACK or host.startswith("127.")
 
 
 def read_all(response: http.client.HTTPResponse, timeout_s: float) -> bytes:

@@ -54,6 +54,10 @@ class OllamaAnswerer:
         """Return the tags of this run that may be unloaded, all but the foreground model; raises as `tag_of` does."""
         return tuple(tag for tag in used_tags(self._rules) if not self.is_foreground(tag))
 
+    def load_options(self, tag: str) -> dict[str, int]:
+        """Return the load options that a request to *tag* has; raises as `tag_of` does."""
+        return self._manners(tag)[0]
+
     def _generate(self, request: Generate) -> Generated | Failed:
         tag = self._rules.tag(request.role)
         load_options, keep_alive = self._manners(tag)
@@ -105,6 +109,4 @@ def own_options(rules: Rules, tag: str) -> dict[str, int]:
 
 def foreground_options(foreground: Foreground) -> dict[str, int]:
     """Return the host's own load options for its model, only those that the configuration names."""
-    options = {"num_ctx": foreground.num_ctx, "num_batch": foreground.num_batch, "num_thread": foreground.num_thread}
-    given = {name: value for name, value in options.items() if value > 0}
-    return given | ({"num_gpu": foreground.num_gpu} if foreground.num_gpu >= 0 else {})
+    return dict(foreground.options or ())

@@ -20,6 +20,7 @@ from pathlib import PurePath
 import psutil
 
 from workers.llm.light_http import Down, Unknown, fetch, is_here, split
+from workers.llm.lists import blob_of
 from workers.llm.tags import normal
 
 NAMES = ("llama-server", "ollama")
@@ -123,9 +124,7 @@ class Runners:
             return name
         try:
             answer = fetch(self._url, "/api/show", self._timeout_s, {"model": tag})
-            name = (
-                _from_line(str(json.loads(answer.body).get("modelfile", ""))) if answer.status == http.client.OK else ""
-            )
+            name = blob_of(json.loads(answer.body).get("modelfile")) if answer.status == http.client.OK else ""
         except Down:
             name = ""
         except (Unknown, ValueError, AttributeError) as error:
@@ -211,13 +210,3 @@ def _listens(pid: int, port: int | None) -> bool:
         return True
     ports = {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN and one.laddr}
     return not ports or port in ports
-
-
-def _from_line(modelfile: str) -> str:
-    """Return the file's name in the FROM line of a modelfile, empty when it names none."""
-    for line in modelfile.splitlines():
-        word, _, path = line.partition(" ")
-        name = PurePath(path.strip().strip('"')).name
-        if word == "FROM" and name.startswith(BLOB):
-            return name
-    return ""

@@ -6,15 +6,12 @@ the server does not say stays unknown.
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pipeline.domain import Role
 from pipeline.rules import Rules
-from workers.llm.light_http import read_all
+from workers.llm.lists import TROUBLES, count_of, listed
 from workers.llm.tags import normal
 
 TOGETHER = ((Role.GENERATOR, Role.TASK), (Role.JUDGE,), (Role.EMBEDDER,))
@@ -58,16 +55,8 @@ def memory_need(rules: Rules, *, timeout_s: float) -> Need:
     files: dict[str, Mapping[str, object]] = {}
     loaded: dict[str, Mapping[str, object]] = {}
     try:
-        files, loaded = _listed(url, "/api/tags", timeout_s), _listed(url, "/api/ps", timeout_s)
-    except (
-        OSError,
-        http.client.HTTPException,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+        files, loaded = listed(url, "/api/tags", timeout_s), listed(url, "/api/ps", timeout_s)
+    except TROUBLES as error:
         trouble = f"Ollama at {url} gives no list ({type(error).__name__})"
     theirs = _same_as(rules.settings.foreground.model, files)
     sizes = {
@@ -85,8 +74,10 @@ def memory_need(rules: Rules, *, timeout_s: float) -> Need:
 
 def _size(tag: str, files: Mapping[str, Mapping[str, object]], loaded: Mapping[str, Mapping[str, object]]) -> Size:
     name = normal(tag)
-    exact = _bytes(loaded.get(name))
-    return Size(tag=tag, memory_bytes=_bytes(files.get(name)) if exact is None else exact, exact=exact is not None)
+    exact = count_of(loaded.get(name), "size")
+    return Size(
+        tag=tag, memory_bytes=count_of(files.get(name), "size") if exact is None else exact, exact=exact is not None
+    )
 
 
 def _at_once(rules: Rules, sizes: Mapping[str, Size]) -> int | None:
@@ -100,25 +91,3 @@ def _same_as(tag: str, files: Mapping[str, Mapping[str, object]]) -> set[str]:
     """Return the names of the model that *tag* names: those with its digest, and its own."""
     digest = files.get(normal(tag), {}).get("digest")
     return {normal(tag)} | {name for name, entry in files.items() if digest and entry.get("digest") == digest}
-
-
-def _bytes(entry: Mapping[str, object] | None) -> int | None:
-    size = entry.get("size") if entry is not None else None
-    return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
-
-
-def _listed(url: str, path: str, timeout_s: float) -> dict[str, Mapping[str, object]]:
-    """Return the entries of one of the server's lists, by normal tag."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-    try:
-        connection.request("GET", f"{parts.path.rstrip('/')}{path}")
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise ValueError(f"status {response.status}")
-        return {
-            normal(str(entry["name"])): entry for entry in json.loads(read_all(response, timeout_s))["models"] or ()
-        }
-    finally:
-        connection.close()

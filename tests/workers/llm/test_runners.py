@@ -18,8 +18,9 @@ from pipeline.gate import Reason, Signal, State, Wish
 from pipeline.settings import GateSettings
 from workers.llm.gate import Gate
 from workers.llm.light_http import Unknown
+from workers.llm.lists import blob_of
 from workers.llm.preempt import Preempted, preemptible
-from workers.llm.runners import Runner, Runners, Sample, Unseen, _from_line, cpu_s, slots_busy, worked
+from workers.llm.runners import Runner, Runners, Sample, Unseen, cpu_s, slots_busy, worked
 
 THEIRS, OWN, OTHER = "qwen2.5-coder:3b", "smollm2:360m-instruct-q4_K_M", "gemma3:4b"
 BLOBS = {THEIRS: "sha256-" + "a" * 64, OWN: "sha256-" + "b" * 64, OTHER: "sha256-" + "c" * 64}
@@ -308,7 +309,7 @@ def test_where_no_runner_can_be_seen_the_probes_are_absent(gate: Gate, script: A
 )
 def test_the_file_of_a_tag_stands_in_its_modelfile(line: str, name: str) -> None:
     """In the FROM line and in no comment."""
-    assert _from_line(f"# Modelfile\n{line}\nTEMPLATE x") == name
+    assert blob_of(f"# Modelfile\n{line}\nTEMPLATE x") == name
 
 
 def test_a_look_at_known_runners_costs_little(stand: Any, script: Any) -> None:
