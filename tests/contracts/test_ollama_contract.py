@@ -332,7 +332,7 @@ def test_the_users_model_is_neither_reloaded_nor_kept_longer(simulator: Simulato
     host.generate(THEIRS, "Hi", options={"num_ctx": 1024}, keep_alive="10m")
     host.close()
     simulator.turn({"load_seconds": 2.0})
-    answer = OllamaAnswerer(client, rules_for(simulator.url, num_ctx=1024, max_tokens=2))
+    answer = OllamaAnswerer(client, rules_for(simulator.url, options=(("num_ctx", 1024),), max_tokens=2))
     started = time.monotonic()
 
     reply = answer(asking(role=Role.JUDGE))

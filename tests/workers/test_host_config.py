@@ -83,7 +83,7 @@ def test_the_example_names_true_defaults(host: Path) -> None:
 
     given = [key for key in config.lines if not key.startswith("skills.")]
     assert len(given) > 15
-    assert config.settings == Settings()
+    assert config.settings == Settings(foreground=Foreground(options=()))
 
 
 def test_the_seed_prompt_of_file_naming_is_kept_word_for_word() -> None:

@@ -27,7 +27,7 @@ from pipeline.errors import BadInput
 from pipeline.flow import Generated
 from pipeline.rules import Rules
 from pipeline.setting import About
-from pipeline.settings import BUDGETS, Search, Settings
+from pipeline.settings import BUDGETS, Foreground, Search, Settings
 from workers.client import Evolution
 from workers.clock import now
 from workers.home import Home
@@ -277,7 +277,9 @@ def test_the_client_refuses_it_too(evolution: Evolution, fill: Any) -> None:
     fill(120, right=120)
 
     with pytest.raises(BadInput, match="The budget of 40 calls cannot test three proposals"):
-        evolution.enqueue("file-naming", settings=Settings(search=Search(budget_calls=40)))
+        evolution.enqueue(
+            "file-naming", settings=Settings(search=Search(budget_calls=40), foreground=Foreground(options=()))
+        )
 
 
 def test_a_drift_still_starts_a_run_with_a_small_budget(host: Home, evolution: Evolution, fill: Any) -> None:
