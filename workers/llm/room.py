@@ -86,7 +86,8 @@ class RoomMaker:
         """
         if self._models.is_foreground(tag) and self._rules.settings.foreground.options is None:
             raise self._aside("foreground-options", without_options(tag))
-        self._count(tag, request)
+        prompt = request.prompt if isinstance(request, Generate) else repr(request.texts)
+        self._count(tag, prompt)
         if tag in self._loaded and time.monotonic() - self._looked < self._settings.look_s:
             return
         for _ in range(MOST_PLANS):
@@ -97,6 +98,7 @@ class RoomMaker:
                 continue
             found = plan(wanted, self._loaded_models(entries), self._room(entries, simulated=simulated))
             if self._settled(found, wanted):
+                self._prompts[tag].add(prompt)  # the first one of a model that was just loaded
                 return
         raise self._aside("memory", found.words or f"{tag} outgrew its share and is still loaded")
 
@@ -206,11 +208,10 @@ class RoomMaker:
             self._server, self._seen_server = processes.server_process(self._url), time.monotonic()
         return self._server
 
-    def _count(self, tag: str, request: Generate | Embed) -> None:
+    def _count(self, tag: str, prompt: str) -> None:
         if tag not in self._prompts_before:
             with self._opened.read() as session:
                 self._prompts_before[tag] = loads.prompts_since_load(session, self._mine.run, tag)
-        prompt = request.prompt if isinstance(request, Generate) else repr(request.texts)
         self._prompts.setdefault(tag, set()).add(prompt)
 
     def _outgrown(self, tag: str, wanted: Wanted) -> bool:
