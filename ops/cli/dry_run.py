@@ -138,7 +138,9 @@ def _memory(need: Need) -> str:
 def _size(one: Size) -> str:
     if one.memory_bytes is None:
         return "unknown"
-    return f"{one.memory_bytes / GB:.2g} GB" + ("" if one.exact else " and its context")
+    return f"{one.memory_bytes / GB:.2g} GB" + (
+        "" if one.exact else " predicted" if one.predicted else " and its context"
+    )
 
 
 def _refusal(found: Estimate) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -261,3 +262,24 @@ def test_a_whole_evolution_never_costs_the_user_the_model(site: Any, user: Calla
     assert {step.stage for step in site.steps()} >= {Stage.MUTATE, Stage.JUDGE, Stage.DEDUPE, Stage.BANDIT}
     assert kept(site)
     assert load_rows(site) == [OWN, EMBEDDER]
+
+
+def test_an_evolution_loads_two_models_a_round(site: Any) -> None:
+    """With memory for one own model at a time, generator and task model are loaded once a round each, and no more often."""
+    text = site.home.config.read_text(encoding="utf-8")
+    text = text.replace("  foreground: {options: {}}\n", "  foreground: {model: users-own:7b}\n")
+    site.home.config.write_text(text, encoding="utf-8")
+
+    evolve(site, share_mib=2500, recycle_prompts=10_000)
+
+    rounds = sum(step.stage == Stage.MUTATE for step in site.steps())
+    rows = load_rows(site)
+    with site.opened.read() as session:
+        asked = list(
+            session.scalars(select(ModelCallRow.tag).where(ModelCallRow.role != loads.LOAD).order_by(ModelCallRow.id))
+        )
+    tags = [tag for tag in asked if tag]
+    changes = 1 + sum(one != other for one, other in pairwise(tags))
+    assert len(rows) == changes
+    assert rows.count(OWN) <= rounds
+    assert len(rows) <= 2 * rounds + 3

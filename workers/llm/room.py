@@ -120,7 +120,7 @@ class RoomMaker:
                     with self._opened.write() as session:
                         loads.record_load(session, self._mine, wanted.tag, now())
                     self._prompts[wanted.tag], self._prompts_before[wanted.tag] = set(), 0
-                    self._loaded |= {wanted.tag}
+                    self._loaded = frozenset((wanted.tag,))  # the server may have let others go for it
         return True
 
     def _look(self) -> dict[str, Mapping[str, object]]:
@@ -241,6 +241,7 @@ class RoomMaker:
         """Let own models go, and wait until the server lists them no more: only then is their memory free."""
         for tag in tags:
             self._client.unload(tag)
+            self._loaded -= {tag}
             self._prompts[tag], self._prompts_before[tag] = set(), 0
         end = time.monotonic() + GONE_S
         while any(self._client.same(name, tag) for name in self._look() for tag in tags) and time.monotonic() < end:

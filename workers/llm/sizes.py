@@ -1,17 +1,20 @@
 """How much memory evolution's models take beside the user's, by what Ollama's lists say.
 
-A loaded model's size is exact. Of one that is not loaded only its file is known; the context comes on top of that. What
-the server does not say stays unknown.
+A loaded model's size is exact. Of one that is not loaded Ollama's own prediction is made, from its file and its context;
+where its metadata do not carry that, only its file is known. What the server does not say stays unknown.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.domain import Role
+from pipeline.memory import predicted_bytes
 from pipeline.rules import Rules
-from workers.llm.lists import TROUBLES, count_of, listed
+from workers.llm.lists import TROUBLES, count_of, described, info_of, listed
+from workers.llm.load_options import own_options
 from workers.llm.tags import normal
 
 TOGETHER = ((Role.GENERATOR, Role.TASK), (Role.JUDGE,), (Role.EMBEDDER,))
@@ -24,12 +27,15 @@ class Size:
 
     Attributes:
         memory_bytes: None while it is not known.
-        exact: the model is loaded; else this is its file, and the context comes on top.
+        exact: the model is loaded.
+        predicted: it is not, and this is what Ollama will predict; with neither, it is the file, and the context comes
+            on top.
     """
 
     tag: str
     memory_bytes: int | None
     exact: bool
+    predicted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,7 @@ def memory_need(rules: Rules, *, timeout_s: float) -> Need:
         trouble = f"Ollama at {url} gives no list ({type(error).__name__})"
     theirs = _same_as(rules.settings.foreground.model, files)
     sizes = {
-        normal(tag): _size(tag, files, loaded)
+        normal(tag): _size(rules, tag, files, loaded, timeout_s)
         for tag in dict.fromkeys(rules.tag(role) for role in Role)
         if normal(tag) not in theirs
     }
@@ -72,12 +78,22 @@ def memory_need(rules: Rules, *, timeout_s: float) -> Need:
     )
 
 
-def _size(tag: str, files: Mapping[str, Mapping[str, object]], loaded: Mapping[str, Mapping[str, object]]) -> Size:
-    name = normal(tag)
-    exact = count_of(loaded.get(name), "size")
-    return Size(
-        tag=tag, memory_bytes=count_of(files.get(name), "size") if exact is None else exact, exact=exact is not None
-    )
+def _size(
+    rules: Rules,
+    tag: str,
+    files: Mapping[str, Mapping[str, object]],
+    loaded: Mapping[str, Mapping[str, object]],
+    timeout_s: float,
+) -> Size:
+    exact, file = count_of(loaded.get(normal(tag)), "size"), count_of(files.get(normal(tag)), "size")
+    if exact is not None or file is None:
+        return Size(tag=tag, memory_bytes=exact, exact=exact is not None)
+    need = None
+    with contextlib.suppress(*TROUBLES):
+        info = info_of(described(rules.settings.models.ollama_url, tag, timeout_s))
+        parallel = rules.settings.memory.num_parallel or 1
+        need = predicted_bytes(file, info, own_options(rules, tag)["num_ctx"], parallel)
+    return Size(tag=tag, memory_bytes=need or file, exact=False, predicted=need is not None)
 
 
 def _at_once(rules: Rules, sizes: Mapping[str, Size]) -> int | None:

@@ -346,7 +346,7 @@ def test_a_skill_that_does_not_exist_has_no_estimate(evoctl: Any, host: Home) ->
 
 
 def test_the_memory_is_the_servers_own_figure(evoctl: Any, host: Home, fill: Any) -> None:
-    """Of models that are not loaded the file's size is known; the user's model is there anyway."""
+    """Of models that are not loaded Ollama's prediction is made; the user's model is there anyway."""
     fill(60, right=60)
     with SimulatorServer(FileNamingWorld()) as server:
         text = host.config.read_text(encoding="utf-8")
@@ -358,7 +358,7 @@ def test_the_memory_is_the_servers_own_figure(evoctl: Any, host: Home, fill: Any
     sizes = {one["tag"]: one["memory_bytes"] for one in data["models"]}
     assert set(sizes) == {OWN, "embeddinggemma:300m"}
     assert data["at_once_bytes"] == max(sizes.values())
-    assert f"{OWN} {sizes[OWN] / 1e9:.2g} GB and its context" in said.out
+    assert f"{OWN} {sizes[OWN] / 1e9:.2g} GB predicted" in said.out
     assert " GB at once" in said.out
 
 
