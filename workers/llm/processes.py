@@ -37,14 +37,13 @@ class ServerProcess:
 
 
 def server_process(url: str) -> ServerProcess | None:
-    """Find the server of *url* and read its environment; None when it cannot be seen."""
+    """Find the server that listens at *url* and read its environment; None when it cannot be seen."""
     if not is_here(url):
         return None
     port = split(url).port
-    found = [process for process, words in _running(SERVER) if "serve" in words[1:2]]
-    if len(found) > 1:
-        found = [process for process in found if _listens(process, port)] or found[:0]
-    for process in found:
+    for process, words in _running(SERVER):
+        if "serve" not in words[1:2] or not _listens(process, port):
+            continue
         with contextlib.suppress(psutil.Error, OSError):
             variables = process.environ()
             return ServerProcess(
