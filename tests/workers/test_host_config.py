@@ -303,6 +303,20 @@ BAD = {  # name: (content, line that must be named, words that must be said)
     "section unknown": ("prompt_evolution:\n  zzz: 1\n", 2, "Known here"),
     "section a word": ("prompt_evolution:\n  triggers: x\n", 2, "mapping"),
     "settings a list": ("prompt_evolution:\n  - a\n", 2, "mapping"),
+    "load option flat": (
+        "prompt_evolution:\n  foreground:\n    num_ctx: 4096\n",
+        3,
+        "foreground.options, as {num_ctx: ...}",
+    ),
+    "load option unknown": (
+        "prompt_evolution:\n  foreground:\n    options: {temperature: 0}\n",
+        3,
+        "no load option 'temperature'",
+    ),
+    "load option a text": ("prompt_evolution:\n  foreground:\n    options: {num_ctx: big}\n", 3, "a whole number"),
+    "load option of none": ("prompt_evolution:\n  foreground:\n    options: {num_ctx: 0}\n", 3, "a whole number"),
+    "load option a number": ("prompt_evolution:\n  foreground:\n    options: {use_mmap: 1}\n", 3, "true or false"),
+    "load options a word": ("prompt_evolution:\n  foreground:\n    options: none\n", 3, "mapping"),
     "bool for a number": ("prompt_evolution:\n  voting:\n    cards: true\n", 3, "whole number"),
     "number for a bool": ("prompt_evolution:\n  enabled: 1\n", 2, "true or false"),
     "fraction for a whole": ("prompt_evolution:\n  voting:\n    cards: 2.5\n", 3, "whole number"),
@@ -477,3 +491,19 @@ def test_reading_the_configuration_loads_no_lock() -> None:
     code = "import sys, workers.host_config; sys.exit('filelock' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", ()),
+        ("{num_ctx: 4096, use_mmap: false}", (("num_ctx", 4096), ("use_mmap", False))),
+        ("", None),
+    ],
+)
+def test_the_hosts_load_options_are_read_as_they_stand(host: Path, text: str, expected: object) -> None:
+    """An empty mapping says that the host sends none; no value says nothing."""
+    config = load(host, f"{MINIMAL}prompt_evolution:\n  foreground:\n    options: {text}\n")
+
+    assert config.settings.foreground.options == expected
+    assert config.where("foreground.options").endswith("line 6")
