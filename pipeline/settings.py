@@ -17,6 +17,7 @@ from pipeline.setting import setting as _set
 FLAT_OPTIONS = {"num_ctx": 1, "num_batch": 1, "num_gpu": 0, "num_thread": 1}
 """Load options that had a setting each in older releases, with the least value that was sent."""
 
+NO_SHARE_MIB = 2**20  # a tebibyte
 _SEED, _MEASURED, _PUBLISHED = "seed documents", Status.MEASURED, Status.PUBLISHED
 
 
@@ -288,3 +289,9 @@ class Settings:
     models: Models = Models()
     memory: MemorySettings = MemorySettings()
     foreground: Foreground = Foreground()
+
+    @staticmethod
+    def of_older(data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return *data* with a share that refuses nothing where a run began under a release that knew no share."""
+        older = "memory" not in data and any(name in data.get("foreground", ()) for name in FLAT_OPTIONS)
+        return {**data, "memory": {"share_mib": NO_SHARE_MIB}} if older else data

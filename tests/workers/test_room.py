@@ -22,6 +22,7 @@ from pipeline.errors import Refused
 from pipeline.memory import MIB
 from pipeline.rules import Rules
 from pipeline.setting import to_data
+from pipeline.settings import NO_SHARE_MIB
 from workers.client import Evolution
 from workers.clock import now
 from workers.stepping import StepFailed
@@ -197,7 +198,7 @@ def test_a_person_is_told_what_to_write(site: Any) -> None:
 
 
 def test_rules_of_an_older_release_go_on(site: Any) -> None:
-    """A run that was frozen with flat load options keeps those that were sent, and none stays none."""
+    """Flat load options keep what was sent, none stays none, and no share is held against a run that began without."""
     data = to_data(site.rules)
 
     def thawed(**flat: int) -> Any:
@@ -207,6 +208,10 @@ def test_rules_of_an_older_release_go_on(site: Any) -> None:
     assert thawed(num_ctx=0, num_batch=0, num_gpu=-1, num_thread=0) == ()
     assert thawed(num_ctx=4096, num_batch=0, num_gpu=0, num_thread=0) == (("num_ctx", 4096), ("num_gpu", 0))
     assert thawed() is None
+    assert Rules.from_json(json.dumps(data)).settings.memory == site.rules.settings.memory
+    del data["settings"]["memory"]
+    thawed(num_ctx=0)
+    assert Rules.from_json(json.dumps(data)).settings.memory.share_mib == NO_SHARE_MIB
     assert Rules.from_json(site.rules.to_json()) == site.rules
 
 

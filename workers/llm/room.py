@@ -12,7 +12,7 @@ from typing import Any
 
 from models import loads
 from models.steps import Claim
-from pipeline.errors import Refused
+from pipeline.errors import ConfigError, Refused
 from pipeline.flow import Embed, Generate
 from pipeline.memory import MIB, Loaded, Owner, Plan, Room, Step, Wanted, plan, predicted_bytes
 from pipeline.rules import Rules
@@ -68,7 +68,8 @@ class RoomMaker:
         self._prompts: dict[str, set[str]] = {}
         self._prompts_before: dict[str, int] = {}
         self._loaded: frozenset[str] = frozenset()
-        self._looked = self._seen_server = self._seen_runner = float("-inf")
+        self._runners: dict[str, tuple[float, int | None]] = {}
+        self._looked = self._seen_server = float("-inf")
         self._server: processes.ServerProcess | None = None
 
     def make(self, tag: str, request: Generate | Embed, *, simulated: bool) -> None:
@@ -121,6 +122,7 @@ class RoomMaker:
                         loads.record_load(session, self._mine, wanted.tag, now())
                     self._prompts[wanted.tag], self._prompts_before[wanted.tag] = set(), 0
                     self._loaded = frozenset((wanted.tag,))  # the server may have let others go for it
+                    self._runners.pop(wanted.tag, None)
         return True
 
     def _look(self) -> dict[str, Mapping[str, object]]:
@@ -143,9 +145,8 @@ class RoomMaker:
         as_wanted = not foreground or context is None or num_ctx is None or context == num_ctx
         known = self._facts(tag)
         need = predicted_bytes(known.file_bytes, known.info, num_ctx or DEFAULT_NUM_CTX, self._parallel())
-        return Wanted(
-            tag=tag, need_bytes=need, foreground=foreground, loaded=entry is not None and as_wanted
-        )  # fmt: skip
+        ready = entry is not None and as_wanted
+        return Wanted(tag=tag, need_bytes=need, foreground=foreground, loaded=ready)
 
     def _loaded_models(self, entries: Mapping[str, Mapping[str, object]]) -> list[Loaded]:
         own = {normal(tag): tag for tag in self._models.own_tags()}
@@ -216,16 +217,23 @@ class RoomMaker:
 
     def _outgrown(self, tag: str, wanted: Wanted) -> bool:
         """Tell whether an own model's process has taken more than evolution's share, by its hidden prompt cache."""
-        if wanted.foreground or time.monotonic() - self._seen_runner < RUNNER_S:
+        if wanted.foreground:
             return False
-        size = processes.runner_bytes(self._facts(tag).blob) if is_here(self._url) else None
+        size = self._runner_bytes(tag)
         if size is not None:
-            self._seen_runner = time.monotonic()
             return size > self._settings.share_mib * MIB
         server = self._process()
         if server is not None and server.cache_ram_mib is not None and server.cache_ram_mib >= 0:
             return False  # bounded by the server itself
         return self._prompts_before[tag] + len(self._prompts[tag]) > self._settings.recycle_prompts
+
+    def _runner_bytes(self, tag: str) -> int | None:
+        """Return the size of the model's process, as of some seconds ago; None where no process can be seen."""
+        at, size = self._runners.get(tag, (float("-inf"), None))
+        if time.monotonic() - at >= RUNNER_S:
+            size = processes.runner_bytes(self._facts(tag).blob) if is_here(self._url) else None
+            self._runners[tag] = time.monotonic(), size
+        return size
 
     def _bound_loads(self) -> None:
         """Wait when models were loaded too often in the last hour."""
@@ -242,6 +250,7 @@ class RoomMaker:
         for tag in tags:
             self._client.unload(tag)
             self._loaded -= {tag}
+            self._runners.pop(tag, None)
             self._prompts[tag], self._prompts_before[tag] = set(), 0
         end = time.monotonic() + GONE_S
         while any(self._client.same(name, tag) for name in self._look() for tag in tags) and time.monotonic() < end:
@@ -261,7 +270,6 @@ def with_host_options(home: Home, rules: Rules) -> Rules:
     """Return *rules* with the host's load options as the configuration has them now, where the run began without any."""
     if rules.settings.foreground.options is not None:
         return rules
-    from pipeline.errors import ConfigError  # noqa: PLC0415 - only here
     from workers.host_config import load_host_config  # noqa: PLC0415 - YAML is for few jobs only
 
     try:

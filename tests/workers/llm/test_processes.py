@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.llm.processes import ServerProcess, blob_of, free_bytes, is_here, runner_bytes, server_process, total_bytes
+from workers.llm.light_http import is_here
+from workers.llm.lists import blob_of
+from workers.llm.processes import ServerProcess, free_bytes, runner_bytes, server_process, total_bytes
 
 SLEEP = "import time; time.sleep(60)"
 HOLD = "import time; held = bytearray(64 * 2**20); time.sleep(60)"
