@@ -1,7 +1,7 @@
 """Tell text that means something from text that a small model wrote when it fell apart, without any model.
 
-Three named detectors, each with its own cut, rather than one learned score: learned weights did not carry over to kinds
-of gibberish that they had not seen. Semi-grammatical nonsense passes all three; that is for a judge.
+Four named detectors, each with its own cut, rather than one learned score: learned weights did not carry over to kinds
+of gibberish that they had not seen. Semi-grammatical nonsense passes all of them; that is for a judge.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from dataclasses import dataclass
 from itertools import pairwise
 
-LOOP, SALAD, NOISE = "loop", "salad", "noise"
+from pipeline.algorithms.word_order import order_gain
+
+LOOP, SALAD, NOISE, SHUFFLE = "loop", "salad", "noise", "shuffle"
 
 _MOST_CHARS = 65_536  # of a text that are looked at
 _LOOP_TRIGRAMS = 0.22  # share of word trigrams that occurred before
@@ -26,6 +29,10 @@ _NOISE_BITS = 2.95  # mean rarity of letter pairs: good English texts reach 2.77
 _NOISE_SLACK = 1.5  # added by the square root of the number of pairs: short texts scatter
 _NOISE_PAIRS = 30  # fewest pairs
 _NOISE_FOREIGN = 0.05  # share of words with letters beyond a-z above which the table says nothing
+
+_SHUFFLE_GAIN = -0.15  # bits: 162 good prompts have -0.02 or more, 22 of 24 shuffled ones less than -0.15
+_SHUFFLE_TOKENS = 18  # fewest: a sentence such as "Leave out the, a, of and in." is good
+_SHUFFLE_FUNCTION = 0.10  # fewest English function words among the words: other languages are not judged
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d+|[^\w\s]|_|\n")
 _PLAIN_WORD = re.compile(r"[A-Za-z]+")
@@ -57,51 +64,83 @@ _RARITY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a detector saw.
+
+    Attributes:
+        detector: its name.
+        evidence: the measured value beside its limit, in words without any of the text.
+    """
+
+    detector: str
+    evidence: str
+
+    def __str__(self) -> str:
+        """Join both."""
+        return f"{self.detector} ({self.evidence})"
+
+
 def gibberish(text: str) -> str:
-    """Return the name of the detector that refuses *text* (`loop`, `noise` or `salad`), or "" when none does.
+    """Return the name of the detector that refuses *text*, or "" when none does; see `examine`.
 
     >>> gibberish("Name the file after what the picture shows.")
     ''
     >>> gibberish("File rename descriptive visual content structured format examples")
     'salad'
     """
+    found = examine(text)
+    return found.detector if found is not None else ""
+
+
+def examine(text: str) -> Sign | None:
+    """Return the first detector that refuses *text* (`loop`, `noise`, `salad` or `shuffle`), with what it measured.
+
+    >>> print(examine("the the file what picture after shows name that of keep and must with it in is a short of"))
+    shuffle (its words follow one another -0.52 bits better than by chance; at least -0.15)
+    """
     text = text[:_MOST_CHARS]
     tokens = _TOKEN.findall(text)
     words = [token.lower() for token in tokens if token[0].isalpha()]
-    if _loops(text, words):
-        return LOOP
-    if _is_noise(text, words):
-        return NOISE
-    return SALAD if _is_salad(text, tokens, len(words)) else ""
+    return _loops(text, words) or _noise(text, words) or _salad(text, tokens, len(words)) or _shuffled(tokens, words)
 
 
-def _loops(text: str, words: list[str]) -> bool:
+def _loops(text: str, words: list[str]) -> Sign | None:
     """Tell whether the text repeats itself."""
     if len(words) < _LOOP_WORDS:
-        return False
+        return None
     trigrams = list(zip(words, words[1:], words[2:], strict=False))
-    if 1 - len(set(trigrams)) / len(trigrams) > _LOOP_TRIGRAMS:
-        return True
+    again = 1 - len(set(trigrams)) / len(trigrams)
+    if again > _LOOP_TRIGRAMS:
+        return Sign(LOOP, f"{again:.0%} of its word trigrams occurred before; at most {_LOOP_TRIGRAMS:.0%}")
     if len(set(words)) / len(words) >= _LOOP_UNIQUE:
-        return False
+        return None
     data = text.encode("utf-8", "surrogatepass")
-    return len(zlib.compress(data)) / len(data) < _LOOP_ZLIB
+    size = len(zlib.compress(data)) / len(data)
+    return Sign(LOOP, f"compresses to {size:.0%}; at least {_LOOP_ZLIB:.0%}") if size < _LOOP_ZLIB else None
 
 
-def _is_noise(text: str, words: list[str]) -> bool:
+def _noise(text: str, words: list[str]) -> Sign | None:
     """Tell whether letters follow one another as they do not in English; words in capitals are names and left out."""
     if sum(not word.isascii() for word in words) > _NOISE_FOREIGN * len(words):
-        return False
+        return None
     bits = pairs = 0
     for word in _PLAIN_WORD.findall(text):
         if not word.isupper():
             places = [0, *(ord(letter) - 96 for letter in word.lower()), 0]
             pairs += len(places) - 1
             bits += sum(_BITS[27 * one + other] for one, other in pairwise(places))
-    return pairs >= _NOISE_PAIRS and bits / pairs > _NOISE_BITS + _NOISE_SLACK / math.sqrt(pairs)
+    if pairs < _NOISE_PAIRS:
+        return None
+    rarity, limit = bits / pairs, _NOISE_BITS + _NOISE_SLACK / math.sqrt(pairs)
+    return (
+        Sign(NOISE, f"its letters follow one another at {rarity:.2f} bits; at most {limit:.2f}")
+        if rarity > limit
+        else None
+    )
 
 
-def _is_salad(text: str, tokens: list[str], words: int) -> bool:
+def _salad(text: str, tokens: list[str], words: int) -> Sign | None:
     """Tell whether content words stand in a row without the small words that would bind them."""
     run = longest = function = marks = 0
     for token in tokens:
@@ -114,12 +153,27 @@ def _is_salad(text: str, tokens: list[str], words: int) -> bool:
             run += 1
             longest = max(longest, run)
     if longest >= _SALAD_RUN:
-        return True
+        return Sign(SALAD, f"{longest} content words in a row; at most {_SALAD_RUN - 1}")
     if words < _SALAD_WORDS:
-        return False
+        return None
     other = sum(not character.isalnum() and not character.isspace() for character in text)
-    return (
+    bare = (
         function < _SALAD_FUNCTION * words and marks < _SALAD_MARKS * words and other < _SALAD_OTHER * max(len(text), 1)
+    )
+    words_of_use = f"{function / words:.0%} function words, at least {_SALAD_FUNCTION:.0%}, and hardly a mark between"
+    return Sign(SALAD, words_of_use) if bare else None
+
+
+def _shuffled(tokens: list[str], words: list[str]) -> Sign | None:
+    """Tell whether the words stand in an order that English does not have."""
+    if len(tokens) < _SHUFFLE_TOKENS:
+        return None
+    function = sum(_FUNCTION_WORD.fullmatch(word) is not None for word in words)
+    gain = order_gain(tokens)
+    if function < _SHUFFLE_FUNCTION * len(words) or gain >= _SHUFFLE_GAIN:
+        return None
+    return Sign(
+        SHUFFLE, f"its words follow one another {gain:.2f} bits better than by chance; at least {_SHUFFLE_GAIN}"
     )
 
 
