@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.algorithms.choice import most_diverse
 from pipeline.algorithms.differences import hard_difference, normalise
-from pipeline.algorithms.similarity import Floats, cosine_matrix, most_diverse
+from pipeline.algorithms.vectors import Singles, cosine_matrix
 from pipeline.domain import Ending, Fate, Next, Stage, VariantId
 from pipeline.flow import Embed, Failed, Flow, embed
 from pipeline.rules import Rules
@@ -123,7 +124,7 @@ def _twin(rules: Rules, text: str, others: list[tuple[str, str]], cosines: list[
     return ""
 
 
-def _choose(case: DedupeCase, kept: list[int], cosines: Floats | None) -> tuple[int, ...]:
+def _choose(case: DedupeCase, kept: list[int], cosines: Singles | None) -> tuple[int, ...]:
     """Keep at most `variants`: the fittest always, the others for distance from it and from one another."""
     wanted = case.rules.settings.search.variants
     if len(kept) <= wanted or cosines is None:

@@ -1,11 +1,10 @@
-"""Vectors, word stems and subset choice agree with independent computations."""
+"""Hashed pieces of words and word stems compare texts as a reader would."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.algorithms.similarity import (
-    EXHAUSTIVE,
-    cosine,
-    cosine_matrix,
-    hashed_ngrams,
-    most_diverse,
-    overlap,
-    stem,
-)
+from pipeline.algorithms.similarity import hashed_ngrams, overlap, stem
+from pipeline.algorithms.vectors import cosine
 
 DATA = Path(__file__).parents[2] / "data/prompts"
 PAIRS = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text("utf-8").splitlines()]
-VECTOR = st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4)
 
 
 @pytest.fixture(name="cosines", scope="module")
@@ -35,38 +26,6 @@ def _cosines() -> tuple[Any, Any]:
     vectors = np.load(DATA / "pairs-minilm.npz")
     model = [cosine(a, b) for a, b in zip(vectors["a"], vectors["b"], strict=True)]
     return np.array(model), np.array([cosine(hashed_ngrams(pair["a"]), hashed_ngrams(pair["b"])) for pair in PAIRS])
-
-
-@given(VECTOR, VECTOR)
-def test_a_cosine_is_symmetric_and_bounded(one: list[float], other: list[float]) -> None:
-    """Any two vectors have one cosine in [-1, 1], whatever their order."""
-    assert -1 <= cosine(one, other) == cosine(other, one) <= 1
-
-
-@given(VECTOR)
-def test_a_vector_is_like_itself_and_unlike_its_opposite(vector: list[float]) -> None:
-    """Scale does not matter, the sign does, and a zero vector is like nothing."""
-    expected = 1.0 if any(vector) else 0.0
-
-    assert cosine(vector, [3 * value for value in vector]) == pytest.approx(expected, abs=1e-9)
-    assert cosine(vector, [-value for value in vector]) == pytest.approx(-expected, abs=1e-9)
-
-
-def test_the_matrix_holds_the_cosine_of_each_pair() -> None:
-    """Shape, symmetry, diagonal and entries of the matrix."""
-    rows = np.random.default_rng(1).normal(size=(6, 9))
-    matrix = cosine_matrix(rows)
-
-    assert np.allclose(np.diag(matrix), 1)
-    for i, j in combinations(range(6), 2):
-        expected = rows[i] @ rows[j] / np.sqrt((rows[i] @ rows[i]) * (rows[j] @ rows[j]))
-        assert matrix[i, j] == matrix[j, i] == pytest.approx(expected)
-
-
-def test_extreme_lengths_neither_overflow_nor_vanish() -> None:
-    """Vectors of 1e200 and 1e-200 still have an angle."""
-    assert cosine((1e200, 0), (1e200, 1e200)) == pytest.approx(2**-0.5)
-    assert cosine((1e-200, 0), (1e-200, 1e-200)) == pytest.approx(2**-0.5)
 
 
 def test_hashed_ngrams_are_the_same_in_every_process() -> None:
@@ -120,63 +79,6 @@ def test_paraphrases_are_nearer_than_structural_changes(cosines: tuple[Any, Any]
     para, struct = cosines[1][kinds == "para"], cosines[1][kinds == "struct"]
 
     assert np.mean(para[:, None] > struct[None, :]) >= 0.83
-
-
-@given(st.integers(1, 7), st.integers(0, 4), st.integers(0, 2), st.integers(0, 10**6))
-def test_the_most_diverse_subset_is_the_best_of_all(n: int, k: int, held: int, seed: int) -> None:
-    """No other subset of the free items has a larger mean distance plus mean weight."""
-    rng = np.random.default_rng(seed)
-    half = rng.random((n, n))
-    distance, weight, fixed = half + half.T, rng.random(n), tuple(range(min(held, n)))
-    k_free = min(k, n - len(fixed))
-    chosen = most_diverse(distance, k, fixed, list(weight))
-
-    def value(items: tuple[int, ...]) -> float:
-        pairs = [distance[i, j] for i, j in combinations((*items, *fixed), 2)]
-        inside = sum(distance[i, j] for i, j in combinations(fixed, 2))
-        extra = sum(weight[list(items)]) / len(items) if items else 0
-        return float((sum(pairs) - inside) / max(len(pairs), 1) + extra)
-
-    assert len(chosen) == k_free
-    assert not set(chosen) & set(fixed)
-    best = max(value(items) for items in combinations(range(len(fixed), n), k_free))
-    assert value(chosen) == pytest.approx(best)
-
-
-def test_the_fixed_member_keeps_its_twin_out() -> None:
-    """An item equal to a fixed one is the last to be chosen, and equal subsets go by index order."""
-    distance = [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 0]]
-
-    assert most_diverse(distance, 2, fixed=(0,)) == (2, 3)
-    assert most_diverse(distance, 1) == (0,)
-    assert most_diverse(distance, 1, weight=(0, 0, 0.5, 0)) == (2,)
-
-
-def test_a_large_choice_is_greedy_and_no_worse_than_chance() -> None:
-    """Beyond 200,000 subsets the choice beats the mean of random ones."""
-    rng = np.random.default_rng(4)
-    points = rng.normal(size=(60, 3))
-    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
-    chosen = most_diverse(distance, 6)
-    random = [rng.choice(60, 6, replace=False) for _ in range(200)]
-
-    assert len(set(chosen)) == 6
-    assert EXHAUSTIVE == 200_000
-    assert distance[np.ix_(chosen, chosen)].sum() > max(distance[np.ix_(items, items)].sum() for items in random)
-
-
-def test_choosing_none_or_all_works() -> None:
-    """Asking for none gives nothing; asking beyond the free items gives all of them."""
-    assert most_diverse(np.zeros((3, 3)), 0) == ()
-    assert most_diverse(np.zeros((3, 3)), 9, fixed=(1,)) == (0, 2)
-    assert most_diverse(np.zeros((0, 0)), 2) == ()
-
-
-@pytest.mark.parametrize(("matrix", "k"), [([[0, 1]], 1), ([0, 1], 1), ([[0]], -1)])
-def test_impossible_choices_are_refused(matrix: Any, k: int) -> None:
-    """The matrix must be square and k not negative."""
-    with pytest.raises(ValueError, match="square"):
-        most_diverse(matrix, k)
 
 
 @given(st.sets(st.text(max_size=3)), st.sets(st.text(max_size=3)))
