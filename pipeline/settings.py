@@ -100,15 +100,17 @@ class Judging:
 class Deduping:
     """When two prompts count as one."""
 
-    cosine: float = _set(
-        0.90, "above it, and with no hard difference, a prompt is redundant", unit="cosine", source=_SEED, low=0, high=1
-    )
-    guard: bool = _set(
-        True,
-        "a changed number, name, negation or structure is never redundant",
-        source="160 labelled pairs: real changes lost 37 % -> 2 %",
+    policy: str = _set(
+        "behaviour",
+        "behaviour: equal outputs, else calibrated words with a guard; seeds: a cosine above 0.90",
+        source="160 labelled pairs: real changes lost 37 % -> 0 to 2 %",
         status=_MEASURED,
+        choices=("behaviour", "seeds"),
     )
+    judge_weight: float = _set(
+        0.3, "distance that a judge's score of 100 is worth when the finalists are chosen", low=0, high=3
+    )
+    dims: int = _set(0, "first dimensions of the embeddings that are used; 0 takes all", low=0, high=4096)
     prefix: str = _set(
         "task: sentence similarity | query: ", "put before each text", source="EmbeddingGemma card", status=_PUBLISHED
     )
@@ -196,7 +198,7 @@ class Models:
     ollama_url: str = _set("http://127.0.0.1:11434", "the Ollama server")
     generator: str = _set("smollm2:360m-instruct-q4_K_M", "writes variants", source=_SEED)
     judge: str = _set("qwen2.5-coder:3b", "scores variants", source=_SEED)
-    embedder: str = _set("embeddinggemma:300m", "compares prompts", source=_SEED)
+    embedder: str = _set("embeddinggemma:300m", "compares prompts; empty: hashed letters do", source=_SEED)
     generator_num_ctx: int = _set(8192, "context of the generator", unit="tokens", source=_SEED, low=256)
     judge_num_ctx: int = _set(4096, "context of a judge that is not the foreground model", unit="tokens", low=256)
     embedder_num_ctx: int = _set(

@@ -56,6 +56,7 @@ def test_the_wheel_has_the_files_that_code_opens(wheel: frozenset[str]) -> None:
         "ops/examples/config.yaml",
         "ops/examples/skills/file-naming.md",
         "ops/demo/data/real-pairs.jsonl",
+        "models/data/labelled-pairs.jsonl",
         "ops/web/templates/start.html",
     ):
         assert name in wheel

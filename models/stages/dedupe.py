@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
+import json
 from array import array
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
+from importlib.resources import files
 
+import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import prompts
 from models.prompts import text_sha
+from models.search_tables import EvaluationRow
 from models.steps import Claim
-from models.tables import EmbeddingRow, VariantRow
+from models.tables import EmbeddingRow, JudgementRow, VariantRow
 from models.work_tables import RunRow
-from pipeline.dedupe import Contender, DedupeCase, DedupeDecision
-from pipeline.domain import Fate, VariantId, arm_name
+from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, Earlier, Remembered
+from pipeline.domain import Fate, MutationType, Role, VariantId, arm_name
+from pipeline.redundancy import LabelledPair
 
-_EARLIER = 200  # earlier losers compared with; older ones are forgotten by then
+EARLIER = 20_000  # variants of the skill that are compared with at most; the newest count
+ASKED = 500  # texts in one question to the database
+VERDICTS = {  # fates that a person's votes have decided, and what a hit on one of them brings back
+    Fate.LOSER: "lost its votes in r{run}",
+    Fate.WINNER: "won its votes in r{run} and is not in use any more",
+}
 
 
 def load_dedupe(session: Session, mine: Claim, _now: datetime) -> DedupeCase:
-    """Read the variants the judge passed, the incumbent and earlier losers."""
+    """Read the variants the judge passed with their outputs, the incumbent, what was decided before, and known vectors."""
     run = session.get_one(RunRow, mine.run)
     rows = session.scalars(
         select(VariantRow)
         .where(VariantRow.run_id == mine.run, VariantRow.fate == Fate.PASSED)
         .order_by(VariantRow.finalist_rank.nulls_last(), VariantRow.ordinal)
+    ).all()
+    seed = session.scalar(
+        select(VariantRow.variant_id).where(
+            VariantRow.run_id == mine.run, VariantRow.mutation_type == MutationType.SEED
+        )
     )
-    earlier = session.scalars(
-        select(VariantRow.prompt_text)
-        .where(VariantRow.skill_name == mine.skill, VariantRow.run_id < mine.run, VariantRow.fate == Fate.LOSER)
-        .order_by(VariantRow.variant_id.desc())
-        .limit(_EARLIER)
+    outputs = _outputs(session, [*(row.variant_id for row in rows), *([seed] if seed is not None else [])])
+    scores = _scores(session, mine, [row.variant_id for row in rows])
+    incumbent, earlier, pairs = (
+        prompts.template_of(session, mine.skill, run.version).instruction,
+        _earlier(session, mine),
+        kit(),
     )
+    known = [*(one.instruction for one in earlier), *(text for pair in pairs for text in (pair.a, pair.b))]
     return DedupeCase(
         rules=mine.rules,
         contenders=tuple(
-            Contender(variant=VariantId(r.variant_id), instruction=r.prompt_text, fitness=r.fitness_score or 0.0)
-            for r in rows
+            Contender(
+                variant=VariantId(row.variant_id), instruction=row.prompt_text, fitness=row.fitness_score or 0.0,
+                score=scores.get(row.variant_id), outputs=outputs.get(row.variant_id, {}),
+            )
+            for row in rows
         ),
-        incumbent=prompts.template_of(session, mine.skill, run.version).instruction,
-        earlier=tuple(earlier),
-    )
+        incumbent=incumbent,
+        incumbent_outputs=outputs.get(seed or 0, {}),
+        earlier=tuple(one for one in earlier if one.instruction != incumbent),
+        pairs=pairs,
+        remembered=_remembered(session, known),
+    )  # fmt: skip
 
 
 def save_dedupe(session: Session, _mine: Claim, decision: DedupeDecision, now: datetime) -> None:
@@ -51,9 +76,78 @@ def save_dedupe(session: Session, _mine: Claim, decision: DedupeDecision, now: d
         row.fate, row.fate_reason = sorted_.fate, sorted_.reason
     for index, variant in enumerate(decision.arms):
         session.get_one(VariantRow, variant).name = arm_name(index)
-    for text, vector in zip(decision.texts, decision.vectors, strict=True):
-        key = (text_sha(text), decision.profile)
+    remember(session, decision.profile, decision.texts, decision.vectors, now)
+
+
+def remember(
+    session: Session, profile: str, texts: Sequence[str], vectors: Iterable[Sequence[float]], now: datetime
+) -> None:
+    """Keep vectors that are not known yet."""
+    for text, vector in zip(texts, vectors, strict=True):
+        key = (text_sha(text), profile)
         if session.get(EmbeddingRow, key) is None:
             packed = array("f", vector).tobytes()
             session.add(EmbeddingRow(text_sha=key[0], profile=key[1], vector=packed, created_at=now))
             session.flush()
+
+
+@lru_cache(maxsize=1)
+def kit() -> tuple[LabelledPair, ...]:
+    """Return the 104 labelled pairs that every profile is calibrated on."""
+    text = files("models").joinpath("data/labelled-pairs.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    return tuple(LabelledPair(row["cls"], row["a"], row["b"]) for row in rows)
+
+
+def _earlier(session: Session, mine: Claim) -> tuple[Earlier, ...]:
+    rows = session.execute(
+        select(VariantRow.prompt_text, VariantRow.fate, VariantRow.run_id)
+        .where(VariantRow.skill_name == mine.skill, VariantRow.run_id < mine.run, VariantRow.fate.in_(VERDICTS))
+        .order_by(VariantRow.variant_id.desc())
+        .limit(EARLIER)
+    )
+    return tuple(Earlier(text, VERDICTS[Fate(fate)].format(run=run)) for text, fate, run in rows)
+
+
+def _outputs(session: Session, variants: Sequence[int]) -> dict[int, dict[int, str]]:
+    found: dict[int, dict[int, str]] = {}
+    rows = session.execute(
+        select(EvaluationRow.variant_id, EvaluationRow.sample_id, EvaluationRow.output).where(
+            EvaluationRow.variant_id.in_(variants)
+        )
+    )
+    for variant, sample, output in rows:
+        found.setdefault(variant, {})[sample] = output
+    return found
+
+
+def _scores(session: Session, mine: Claim, variants: Sequence[int]) -> dict[int, float]:
+    rows = session.execute(
+        select(JudgementRow.variant_id, JudgementRow.overall).where(
+            JudgementRow.variant_id.in_(variants),
+            JudgementRow.judge_tag == mine.rules.tag(Role.JUDGE),
+            JudgementRow.overall.is_not(None),
+        )
+    )
+    return {variant: float(overall) for variant, overall in rows if overall is not None}
+
+
+def _remembered(session: Session, texts: Sequence[str]) -> tuple[Remembered, ...]:
+    by_sha = {text_sha(text): text for text in texts}
+    shas, found = list(by_sha), dict[str, dict[str, bytes]]()
+    for start in range(0, len(shas), ASKED):
+        rows = session.execute(
+            select(EmbeddingRow.text_sha, EmbeddingRow.profile, EmbeddingRow.vector).where(
+                EmbeddingRow.text_sha.in_(shas[start : start + ASKED])
+            )
+        )
+        for sha, profile, vector in rows:
+            found.setdefault(profile, {})[by_sha[sha]] = vector
+    return tuple(
+        Remembered(
+            profile,
+            {text: row for row, text in enumerate(vectors)},
+            np.frombuffer(b"".join(vectors.values()), dtype="<f4").reshape(len(vectors), -1),
+        )
+        for profile, vectors in found.items()
+    )

@@ -177,7 +177,10 @@ def test_losers_of_earlier_tests_are_remembered(memory: Any) -> None:
         cancel(session, session.get_one(RunRow, undecided.run), "stop", memory.now)
     mine = memory.claim(memory.run(Stage.DEDUPE))
 
-    assert set(loaded(memory, mine, load_dedupe).earlier) == {"Name the file in style 0.", "Name the file in style 1."}
+    assert {(one.instruction, one.verdict) for one in loaded(memory, mine, load_dedupe).earlier} == {
+        ("Name the file in style 0.", "lost its votes in r1"),
+        ("Name the file in style 1.", "lost its votes in r1"),
+    }
 
 
 def test_ballots_are_never_made_of_samples_that_the_search_saw(memory: Any) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, dedupe
+import pytest
+
+from models.stages.dedupe import kit
+from pipeline.algorithms.vectors import unit_rows
+from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, Earlier, Remembered, dedupe
 from pipeline.domain import Ending, Fate, SkillName, Stage, VariantId
 from pipeline.flow import Embed, Embedded, Failed, FailureKind, Reply, Request, drive
+from pipeline.redundancy import HASHED
 from pipeline.rules import Rules
 from pipeline.settings import Settings
 from pipeline.skills import SkillSpec
@@ -18,7 +23,8 @@ def _case(*texts: str, incumbent: str = "Name the file.", earlier: tuple[str, ..
     contenders = tuple(
         Contender(variant=VariantId(i + 1), instruction=t, fitness=1 - i / 10) for i, t in enumerate(texts)
     )
-    return DedupeCase(rules=RULES, contenders=contenders, incumbent=incumbent, earlier=earlier)
+    past = tuple(Earlier(text, "lost its votes in r1") for text in earlier)
+    return DedupeCase(rules=RULES, contenders=contenders, incumbent=incumbent, earlier=past)
 
 
 def _drive(case: DedupeCase, vectors: dict[str, tuple[float, ...]] | None) -> DedupeDecision:
@@ -64,32 +70,116 @@ def test_equal_words_are_redundant_without_any_vector() -> None:
 
 
 def test_an_earlier_loser_is_not_put_to_the_vote_again() -> None:
-    """A prompt that already lost a test of this skill is redundant."""
+    """A prompt that already lost a test of this skill is redundant, and the old verdict comes back."""
     decision = _drive(_case("Name it well.", earlier=("Name it well.",)), None)
 
     assert decision.next is Ending.ALL_REDUNDANT
+    assert decision.fates[0].reason.startswith("lost its votes in r1")
 
 
 def test_the_fittest_stays_and_the_others_are_the_most_different() -> None:
-    """Of five that say something new, three go on: the fittest, and those farthest from it and each other."""
+    """Of five that say something new, three go on: the fittest, and those farthest from the prompt in use and each other."""
     texts = tuple(f"Rule {word}." for word in ("alpha", "beta", "gamma", "delta", "epsilon"))
     near = {
-        texts[0]: (1.0, 0.0, 0.0),
-        texts[1]: (0.8, 0.6, 0.0),
-        texts[2]: (0.8, 0.0, 0.6),
-        texts[3]: (0.0, 1.0, 0.0),
-        texts[4]: (0.0, 0.0, 1.0),
+        texts[0]: (1.0, 0.0, 0.0, 0.0),
+        texts[1]: (0.8, 0.6, 0.0, 0.0),
+        texts[2]: (0.8, 0.0, 0.6, 0.0),
+        texts[3]: (0.0, 1.0, 0.0, 0.0),
+        texts[4]: (0.0, 0.0, 1.0, 0.0),
     }
     case = _case(*texts, incumbent="Something else entirely.")
-    decision = _drive(case, near | {"Something else entirely.": (-1.0, 0.0, 0.0)})
+    decision = _drive(case, near | {"Something else entirely.": (0.0, 0.0, 0.0, 1.0)})
 
     assert decision.arms == (1, 4, 5)
     assert _fates(decision) == {1: Fate.ARM, 2: Fate.SURPLUS, 3: Fate.SURPLUS, 4: Fate.ARM, 5: Fate.ARM}
 
 
-def test_the_guard_can_be_switched_off() -> None:
-    """Under the notes' own rule a high cosine alone is redundant."""
-    rules = replace(RULES, settings=replace(Settings(), deduping=replace(Settings().deduping, guard=False)))
-    case = replace(_case("Name the file in 5 words.", incumbent="Name the file in 3 words."), rules=rules)
+def test_the_judges_score_counts_among_those_that_differ_equally() -> None:
+    """Of four that are equally far from everything, the two that the judge likes best go on beside the fittest."""
+    texts = tuple(f"Rule {word}." for word in ("alpha", "beta", "gamma", "delta", "epsilon"))
+    axes = {text: tuple(float(i == j) for j in range(6)) for i, text in enumerate((*texts, "In use."))}
+    case = _case(*texts, incumbent="In use.")
+    scored = tuple(replace(one, score=s) for one, s in zip(case.contenders, (10, 20, 90, 80, 30), strict=True))
+
+    assert _drive(replace(case, contenders=scored), axes).arms == (1, 3, 4)
+
+
+def _outputs(n: int, differing: int = 0) -> dict[int, str]:
+    return {task: f"file-{task}{'-other' * (task < differing)}.png" for task in range(n)}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "differing", "redundant"),
+    [(20, 0, True), (20, 1, True), (20, 2, False), (60, 3, True), (60, 4, False), (19, 0, False)],
+)
+def test_equal_outputs_make_another_wording_redundant(*, tasks: int, differing: int, redundant: bool) -> None:
+    """One output in twenty may differ, on twenty shared tasks or more; the words do not matter then."""
+    case = _case(
+        "Say in a few words what the picture shows and keep its ending.", incumbent="Name the file in 3 words."
+    )
+    one = replace(case.contenders[0], outputs=_outputs(tasks, differing))
+    case = replace(case, contenders=(one,), incumbent_outputs=_outputs(tasks))
+
+    assert (_drive(case, {}).next is Ending.ALL_REDUNDANT) == redundant
+
+
+def test_different_outputs_keep_what_the_words_would_drop() -> None:
+    """Behaviour is the authority: a paraphrase whose outputs differ is a real change."""
+    case = _case("Give each file a fitting name.", incumbent="Give every file a fitting name.")
+    one = replace(case.contenders[0], outputs=_outputs(8, 2))
 
     assert _drive(case, {}).next is Ending.ALL_REDUNDANT
+    different = replace(case, contenders=(one,), incumbent_outputs=_outputs(8))
+    assert _drive(different, {}).next is Stage.BANDIT
+
+
+def test_known_vectors_are_not_asked_for_again() -> None:
+    """Those of the same profile; others are made anew, and vectors of two profiles never meet."""
+    asked: list[tuple[str, ...]] = []
+
+    def answer(request: Request) -> Reply:
+        assert isinstance(request, Embed)
+        asked.append(request.texts)
+        return Embedded(vectors=tuple((1.0, 0.0) for _ in request.texts), profile="now")
+
+    case = _case("A new rule.", earlier=("Old one.", "Old two."))
+    past = Remembered("now", {"Old one.": 0}, unit_rows([[0.0, 1.0]]))
+    other = Remembered("before", {"Old two.": 0}, unit_rows([[1.0, 0.0]]))
+    drive(dedupe(replace(case, remembered=(other, past))), answer)
+
+    assert asked == [("Name the file.", "A new rule."), ("Old two.",)]
+
+
+def test_an_embedder_that_is_replaced_meanwhile_is_not_mixed() -> None:
+    """Then hashed letters compare, and the reason says so."""
+    profiles = iter(("one", "two"))
+
+    def answer(request: Request) -> Reply:
+        assert isinstance(request, Embed)
+        return Embedded(vectors=tuple((1.0, 0.0) for _ in request.texts), profile=next(profiles))
+
+    decision = drive(dedupe(_case("A new rule.", earlier=("Old one.",))), answer)
+
+    assert decision.profile == HASHED
+    assert "replaced" in decision.reason
+
+
+def test_without_an_embedder_no_model_is_asked() -> None:
+    """Hashed letters compare, calibrated on the same pairs."""
+    rules = replace(RULES, settings=replace(Settings(), models=replace(Settings().models, embedder="")))
+    case = replace(_case("Give each file a fitting name.", incumbent="Give every file a fitting name."), rules=rules)
+    decision = drive(dedupe(replace(case, pairs=kit())), lambda request: pytest.fail(f"asked {request}"))
+
+    assert decision.next is Ending.ALL_REDUNDANT
+    assert decision.limits is not None
+    assert decision.limits.profile == HASHED
+    assert decision.vectors == ()
+
+
+def test_the_notes_rule_can_be_chosen_and_is_told_beside_ours() -> None:
+    """Under it a cosine above 0.90 alone is redundant, a changed number or not."""
+    rules = replace(RULES, settings=replace(Settings(), deduping=replace(Settings().deduping, policy="seeds")))
+    case = _case("Name the file in 5 words.", incumbent="Name the file in 3 words.")
+
+    assert _drive(replace(case, rules=rules), {}).next is Ending.ALL_REDUNDANT
+    assert "a cosine above 0.9 alone would have dropped 1" in _drive(case, {}).reason

@@ -136,9 +136,19 @@ class OllamaClient:
         return reply
 
     def embed(
-        self, tag: str, texts: Sequence[str], *, prefix: str, load_options: Mapping[str, int], keep_alive: str | None
+        self,
+        tag: str,
+        texts: Sequence[str],
+        *,
+        prefix: str,
+        load_options: Mapping[str, int],
+        keep_alive: str | None,
+        dims: int = 0,
     ) -> Embedded | Failed:
-        """Turn *texts* into vectors, with *prefix* before each; raises as `generate` does."""
+        """Turn *texts* into vectors of the first *dims* dimensions (0: all), with *prefix* before each.
+
+        Raises as `generate` does.
+        """
         name, digest = self.resolve(tag), self.digest(tag)
         if not texts:
             return Embedded(vectors=(), profile=f"{digest}|{prefix}|0")
@@ -146,7 +156,12 @@ class OllamaClient:
         reply = self._attempt(
             tag,
             lambda: self._connected().embed(
-                model=name, input=inputs, truncate=False, options=dict(load_options), keep_alive=keep_alive
+                model=name,
+                input=inputs,
+                truncate=False,
+                options=dict(load_options),
+                keep_alive=keep_alive,
+                dimensions=dims or None,
             ),
         )
         if isinstance(reply, Failed):

@@ -67,9 +67,12 @@ class OllamaAnswerer:
 
     def _embed(self, request: Embed) -> Embedded | Failed:
         tag = self._rules.tag(Role.EMBEDDER)
-        prefix = self._rules.settings.deduping.prefix
+        deduping = self._rules.settings.deduping
         load_options, keep_alive = self._manners(tag)
-        return self._client.embed(tag, request.texts, prefix=prefix, load_options=load_options, keep_alive=keep_alive)
+        return self._client.embed(
+            tag, request.texts, prefix=deduping.prefix, dims=deduping.dims, load_options=load_options,
+            keep_alive=keep_alive,
+        )  # fmt: skip
 
     def _manners(self, tag: str) -> tuple[dict[str, int], str | None]:
         """Return load options and `keep_alive` for *tag*; None stands for the foreground model."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pipeline.algorithms.differences import hard_difference, normalise
 
 DATA = Path(__file__).parents[2] / "data/prompts"
-PAIRS = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text("utf-8").splitlines()]
+KIT = Path(__file__).parents[3] / "models/data/labelled-pairs.jsonl"
+PAIRS = [json.loads(line) for line in KIT.read_text("utf-8").splitlines()]
 VECTORS = np.load(DATA / "pairs-minilm.npz")
 COSINES = (VECTORS["a"].astype(float) * VECTORS["b"].astype(float)).sum(axis=1)
 CLEAN = np.array([not hard_difference(pair["a"], pair["b"]) for pair in PAIRS])

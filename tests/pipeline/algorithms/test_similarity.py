@@ -17,7 +17,8 @@ from pipeline.algorithms.similarity import hashed_ngrams, overlap, stem
 from pipeline.algorithms.vectors import cosine
 
 DATA = Path(__file__).parents[2] / "data/prompts"
-PAIRS = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text("utf-8").splitlines()]
+KIT = Path(__file__).parents[3] / "models/data/labelled-pairs.jsonl"
+PAIRS = [json.loads(line) for line in KIT.read_text("utf-8").splitlines()]
 
 
 @pytest.fixture(name="cosines", scope="module")

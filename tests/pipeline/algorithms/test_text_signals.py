@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pipeline.algorithms.text_signals import LOOP, NOISE, SALAD, SHUFFLE, examine, gibberish
 
 DATA = Path(__file__).parents[2] / "data/prompts"
+KIT = Path(__file__).parents[3] / "models/data/labelled-pairs.jsonl"
 ROWS = [json.loads(line) for line in (DATA / "text-quality.jsonl").read_text("utf-8").splitlines()]
-PAIRS = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text("utf-8").splitlines()]
+PAIRS = [json.loads(line) for line in KIT.read_text("utf-8").splitlines()]
 
 
 def verdicts(kind: str) -> Counter[str]:
