@@ -6,6 +6,7 @@ are calibrated for each profile on labelled pairs of prompts, and vectors of two
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,8 +22,9 @@ HASHED = f"hashed-ngrams||{HASH_DIMS}"  # the profile of the vectors that need n
 KINDS = ("para", "rule", "struct", "other")
 NEAR_SHARE = 0.02  # of the paraphrases may lie below the limit; the guard decides about what lies above
 FEWEST_PAIRS = 10  # of a kind, for limits
-PROBES = 20  # tasks on which equal outputs make two prompts the same; all equal bounds the difference at 14 %
 ALIKE_PER = 20  # one output in so many may differ by chance
+REAL_SHARE = 0.20  # of all tasks: two prompts that differ on so many are not the same
+MISTAKE = 0.02  # chance at most of calling two such prompts the same: twenty equal outputs, one of 27 different ...
 REAL_DIFFERENCES = 2  # outputs that differ: a real change
 STEP = 0.35  # distance of one hard difference; chosen on the labelled pairs
 MOST_STEPS = 1.0
@@ -117,11 +119,16 @@ def behaviour(one: Mapping[int, str], other: Mapping[int, str]) -> tuple[Behavio
     shared = one.keys() & other.keys()
     differ = sum(normalise(one[task]) != normalise(other[task]) for task in shared)
     by_chance = len(shared) // ALIKE_PER
-    if len(shared) >= PROBES and differ <= by_chance:
+    if differ <= by_chance and _at_most(differ, len(shared), REAL_SHARE) <= MISTAKE:
         return Behaviour.SAME, differ, len(shared)
     if differ >= REAL_DIFFERENCES and differ > by_chance:
         return Behaviour.DIFFERENT, differ, len(shared)
     return Behaviour.UNKNOWN, differ, len(shared)
+
+
+def _at_most(differ: int, tasks: int, share: float) -> float:
+    """Return the chance of at most so many differing outputs where *share* of all tasks differ (binomial)."""
+    return sum(math.comb(tasks, i) * share**i * (1 - share) ** (tasks - i) for i in range(differ + 1))
 
 
 def same_words(text: str, other: str, cosine: float | None, near: float) -> str:

@@ -110,10 +110,10 @@ def _outputs(n: int, differing: int = 0) -> dict[int, str]:
 
 @pytest.mark.parametrize(
     ("tasks", "differing", "redundant"),
-    [(20, 0, True), (20, 1, True), (20, 2, False), (60, 3, True), (60, 4, False), (19, 0, False)],
+    [(20, 0, True), (20, 1, False), (27, 1, True), (60, 3, True), (60, 4, False), (17, 0, False)],
 )
 def test_equal_outputs_make_another_wording_redundant(*, tasks: int, differing: int, redundant: bool) -> None:
-    """One output in twenty may differ, on twenty shared tasks or more; the words do not matter then."""
+    """Twenty equal ones, or one in twenty of more that differs; the words do not matter then."""
     case = _case(
         "Say in a few words what the picture shows and keep its ending.", incumbent="Name the file in 3 words."
     )

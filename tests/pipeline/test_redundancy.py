@@ -5,6 +5,7 @@ The labels are one author's, and the guard was made on these pairs: read the fig
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,8 +111,11 @@ def test_a_profile_needs_enough_pairs() -> None:
         (0, 0, Behaviour.UNKNOWN),
         (7, 1, Behaviour.UNKNOWN),
         (8, 2, Behaviour.DIFFERENT),
-        (19, 0, Behaviour.UNKNOWN),
-        (20, 1, Behaviour.SAME),
+        (17, 0, Behaviour.UNKNOWN),
+        (18, 0, Behaviour.SAME),
+        (20, 0, Behaviour.SAME),
+        (20, 1, Behaviour.UNKNOWN),
+        (27, 1, Behaviour.SAME),
         (20, 2, Behaviour.DIFFERENT),
         (40, 2, Behaviour.SAME),
         (40, 3, Behaviour.DIFFERENT),
@@ -125,21 +129,20 @@ def test_behaviour_is_told_by_the_outputs_that_both_gave(shared: int, differ: in
     assert behaviour(one, other) == (found, differ, shared)
 
 
-def test_with_probe_outputs_hardly_any_real_change_is_lost() -> None:
-    """Simulated: prompts that differ on 20 % of tasks, 20 shared tasks, 10,000 draws; at most 7 % are called the same.
+@pytest.mark.parametrize("tasks", [20, 26, 27, 40, 60, 120])
+def test_with_probe_outputs_at_most_two_percent_of_real_changes_are_lost(tasks: int) -> None:
+    """Exact: whatever share from 20 % on of a prompt's outputs differ, it is called the same in at most 2 %."""
+    texts = {task: f"file {task}" for task in range(tasks)}
+    allowed = [
+        differ
+        for differ in range(tasks + 1)
+        if behaviour(texts, {t: text if t >= differ else "x" for t, text in texts.items()})[0] is Behaviour.SAME
+    ]
+    lost = sum(math.comb(tasks, d) * 0.2**d * 0.8 ** (tasks - d) for d in allowed)
+    print(f"{tasks} tasks: at most {max(allowed)} may differ, {lost:.4f} of real changes lost")  # noqa: T201 - `pytest -s`
 
-    A prompt that differs on 20 % gives at most one different output of 20 with 6.9 % (binomial). On the 60 tasks of a
-    confirmation it is 0.2 %.
-    """
-    draw = np.random.default_rng(5)
-    lost = {}
-    for tasks in (20, 60):
-        differ = draw.binomial(tasks, 0.2, 10_000)
-        lost[tasks] = float(np.mean(differ <= tasks // 20))
-    print(lost)  # noqa: T201 - `pytest -s` shows it
-
-    assert lost[20] <= 0.08
-    assert lost[60] <= 0.02
+    assert allowed == list(range(max(allowed) + 1))
+    assert lost <= 0.02
 
 
 def _bases() -> dict[str, list[int]]:
