@@ -45,4 +45,4 @@ def own_tags(rules: Iterable[Rules]) -> tuple[str, ...]:
     every = tuple(rules)
     tags = (tag for one in every for tag in (one.tag(Role.GENERATOR), one.tag(Role.JUDGE), one.tag(Role.EMBEDDER)))
     theirs = {one.skill.task_model for one in every}
-    return tuple(tag for tag in dict.fromkeys(tags) if tag not in theirs)
+    return tuple(tag for tag in dict.fromkeys(tags) if tag and tag not in theirs)

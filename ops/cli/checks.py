@@ -189,7 +189,7 @@ def _ollama(config: HostConfig) -> Iterator[Check]:
     yield Check("ollama", State.OK, f"{facts.version} at {models.ollama_url}")
     if facts.simulated:
         yield Check("simulated", State.NOTE, "the server is simulated: no figure made with it is a real model's")
-    for tag in sorted({models.generator, models.judge, models.embedder, *(one.task_model for one in skills)}):
+    for tag in sorted({models.generator, models.judge, models.embedder, *(one.task_model for one in skills)} - {""}):
         if is_cloud(tag) or normal(tag) in facts.remote:
             words = "runs in a cloud, so evolution does not use it"
             yield Check(f"model {tag}", State.BAD, words, "start Ollama with OLLAMA_NO_CLOUD=1, and name a local model")

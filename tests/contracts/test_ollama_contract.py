@@ -31,10 +31,11 @@ from pipeline.settings import Foreground, GateSettings, Models, Settings
 from pipeline.skills import SkillSpec
 from workers.lease import foreground
 from workers.llm.gate import Gate
+from workers.llm.load_options import used_tags
 from workers.llm.ollama import OllamaClient
 from workers.llm.preempt import Preempted, preemptible
 from workers.llm.retry import RunnerCrashed, Transient, retrying
-from workers.llm.route import OllamaAnswerer, used_tags
+from workers.llm.route import OllamaAnswerer
 
 OWN, THEIRS, EMBEDDER = "smollm2:360m-instruct-q4_K_M", "qwen2.5-coder:3b", "embeddinggemma:300m"
 SCHEMA = '{"properties":{"score":{"maximum":100,"minimum":0,"type":"integer"}},"required":["score"],"type":"object"}'

@@ -26,3 +26,8 @@ def own_options(rules: Rules, tag: str) -> dict[str, int]:
 def foreground_options(foreground: Foreground) -> dict[str, int]:
     """Return the host's own load options for its model, only those that the configuration names."""
     return dict(foreground.options or ())
+
+
+def used_tags(rules: Rules) -> tuple[str, ...]:
+    """Return every tag that a run under *rules* may ask, each once, in the order of the roles."""
+    return tuple(tag for tag in dict.fromkeys(rules.tag(role) for role in Role) if tag)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.domain import Role
 from pipeline.flow import Embed, Embedded, Failed, Generate, Generated, Reply, Request
 from pipeline.rules import Rules
-from workers.llm.load_options import foreground_options, own_options
+from workers.llm.load_options import foreground_options, own_options, used_tags
 from workers.llm.ollama import OllamaClient
 
 
@@ -80,11 +80,6 @@ class OllamaAnswerer:
         if self.is_foreground(tag):
             return foreground_options(settings.foreground), None
         return own_options(self._rules, tag), settings.models.keep_alive
-
-
-def used_tags(rules: Rules) -> tuple[str, ...]:
-    """Return every tag that a run under *rules* may ask, each once, in the order of the roles."""
-    return tuple(dict.fromkeys(rules.tag(role) for role in Role))
 
 
 def tag_of(rules: Rules, request: Request) -> str | None:

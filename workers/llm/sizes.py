@@ -14,7 +14,7 @@ from pipeline.domain import Role
 from pipeline.memory import predicted_bytes
 from pipeline.rules import Rules
 from workers.llm.lists import TROUBLES, count_of, described, info_of, listed
-from workers.llm.load_options import own_options
+from workers.llm.load_options import own_options, used_tags
 from workers.llm.tags import normal
 
 TOGETHER = ((Role.GENERATOR, Role.TASK), (Role.JUDGE,), (Role.EMBEDDER,))
@@ -67,7 +67,7 @@ def memory_need(rules: Rules, *, timeout_s: float) -> Need:
     theirs = _same_as(rules.settings.foreground.model, files)
     sizes = {
         normal(tag): _size(rules, tag, files, loaded, timeout_s)
-        for tag in dict.fromkeys(rules.tag(role) for role in Role)
+        for tag in used_tags(rules)
         if normal(tag) not in theirs
     }
     return Need(
