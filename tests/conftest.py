@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -39,6 +40,11 @@ def pytest_configure() -> None:
     os.environ["EVOCTL_TEST_SOCKETS"] = str(SOCKETS)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
     runpy.run_path(str(GUARD / "sitecustomize.py"))
+
+
+def pytest_unconfigure() -> None:
+    """Remove the folder of refused contacts."""
+    shutil.rmtree(SOCKETS.parent, ignore_errors=True)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
