@@ -41,6 +41,12 @@ def head() -> str:
     return newest
 
 
+def known(revision: str) -> bool:
+    """Tell whether this program has *revision* among its own, so that it can bring a database from there to the newest."""
+    script = ScriptDirectory.from_config(_config(None))
+    return any(one.revision == revision for one in script.walk_revisions())
+
+
 def differences(engine: Engine) -> list[object]:
     """List what the database lacks or has too much against the tables in `models`; empty when they agree."""
     with engine.connect() as connection:

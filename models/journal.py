@@ -125,6 +125,17 @@ def spent(session: Session, run: int, *, before_visit: tuple[str, int] | None = 
     return Spent(calls=calls + cut, minutes=(ms + cut_ms) / 60_000)
 
 
+def prunable(session: Session, before: datetime) -> tuple[int, int]:
+    """Return how many reply texts `prune` would drop, and their characters in all."""
+    ended = select(RunRow.id).where(RunRow.ended_at < before)
+    found = session.execute(
+        select(func.count(), func.coalesce(func.sum(func.length(ModelCallRow.reply)), 0)).where(
+            ModelCallRow.run_id.in_(ended), ModelCallRow.reply.is_not(None)
+        )
+    ).one()
+    return int(found[0]), int(found[1])
+
+
 def prune(session: Session, before: datetime) -> int:
     """Drop the reply texts of runs that ended before *before*; counts, tokens and durations stay. Returns how many."""
     ended = select(RunRow.id).where(RunRow.ended_at < before)

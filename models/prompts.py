@@ -118,6 +118,22 @@ def version(session: Session, skill: str, number: int) -> PromptVersionRow:
     return row
 
 
+def every_text(session: Session) -> list[tuple[str, int, str]]:
+    """Return skill, number and text of every version; works on the tables of earlier releases too."""
+    rows = session.execute(
+        select(PromptVersionRow.skill_name, PromptVersionRow.version, PromptVersionRow.text).order_by(
+            PromptVersionRow.skill_name, PromptVersionRow.version
+        )
+    )
+    return [(skill, number, text) for skill, number, text in rows]
+
+
+def versions_in_use(session: Session) -> dict[str, tuple[int, str]]:
+    """Return number and template path of the version in use, by skill."""
+    rows = session.scalars(select(PromptVersionRow).where(PromptVersionRow.active))
+    return {row.skill_name: (row.version, row.template) for row in rows}
+
+
 def template_of(session: Session, skill: str, number: int) -> PromptTemplate:
     """Return a version's template in its two parts."""
     return parse_template(version(session, skill, number).text)

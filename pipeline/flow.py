@@ -151,11 +151,13 @@ class Published:
     Attributes:
         ok: False when nothing was changed; `message` then says why.
         template: path of the template file now in use, relative to the configuration's folder.
+        later: what stood in the way may pass; the same request may be tried again.
     """
 
     ok: bool
     template: str
     message: str = ""
+    later: bool = False
 
 
 class FailureKind(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from models.stages.promote import intend
 from models.steps import Claim
-from pipeline.errors import EvolutionError
+from pipeline.errors import Blocked, ConfigError, EvolutionError, Unreachable
 from pipeline.flow import Publish, Published, Reply
 from workers import host_publish
 from workers.clock import now
@@ -17,7 +17,11 @@ from workers.sessions import Database
 
 
 def publish(home: Home, opened: Database, mine: Claim, request: Publish) -> Reply:
-    """Write the intention down under the fence, then change the configuration; repeating it changes nothing."""
+    """Write the intention down under the fence, then change the configuration; repeating it changes nothing.
+
+    Raises:
+        Unreachable: something stands in the way that may pass, such as a full disk or a read-only file.
+    """
     before = hashlib.sha256(home.config.read_bytes()).hexdigest() if home.config.is_file() else ""
     with opened.write() as session:
         intend(session, mine, request, before, now())
@@ -26,7 +30,18 @@ def publish(home: Home, opened: Database, mine: Claim, request: Publish) -> Repl
         return Published(ok=False, template="", message=edited)
     if request.back and _template_text(home, request.template) is not None:
         request = replace(request, text="")  # the file is there: a person's later corrections of it stay
-    return host_publish.publish(home.config, request)
+    try:
+        published = host_publish.publish(home.config, request)
+    except Blocked as trouble:
+        raise _later(trouble.what) from trouble
+    if published.later:
+        raise _later(published.message)
+    return published
+
+
+def _later(why: str) -> Unreachable:
+    """Return the error that lets the step wait and try again: what votes decided is not given up for a full disk."""
+    return Unreachable(f"The prompt cannot be put in use yet: {why}")
 
 
 def _edited_meanwhile(home: Home, request: Publish) -> str:
@@ -35,6 +50,8 @@ def _edited_meanwhile(home: Home, request: Publish) -> str:
         return ""
     try:
         spec = load_host_config(home.config).skill(request.skill)
+    except ConfigError as trouble:  # perhaps an editor is just saving it
+        raise _later(f"{trouble.what} {trouble.why}") from trouble
     except EvolutionError as trouble:
         return str(trouble)
     if spec.version != request.expected_version or _template_text(home, spec.template) == request.expected_text:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.errors import BadInput, Blocked, ConfigError
 from pipeline.flow import Publish, Published
@@ -20,6 +21,7 @@ from workers.host_templates import (
     add_template,
     alternatives,
     check_relative,
+    locate,
     read_template,
     sync_folder,
     write_new,
@@ -31,6 +33,10 @@ LOCK_WAIT_S = 10.0  # a publication takes milliseconds; a lock held longer belon
 KEYS = ("prompt_template", "prompt_version")
 ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 TRIES = 3  # an editor that saves between our read and our write is met again at most so often
+
+
+class _ReadOnly(ConfigError):
+    """The file may not be written; a person can change that at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,52 @@ def publish(path: Path, request: Publish, *, lock_wait_s: float = LOCK_WAIT_S) -
     except Timeout as error:
         why = f"The lock {lock} was held for more than {lock_wait_s:g} s."
         raise Blocked(f"Another process is changing {path}.", why=why, hint="Try again in a moment.") from error
+    except _ReadOnly as error:
+        return _refusal(request, str(error), later=True)
     except (ConfigError, BadInput) as error:
         return _refusal(request, str(error))
     except OSError as error:
-        return _refusal(request, f"{error.filename or path} cannot be written: {error.strerror or error}.")
+        what = f"{error.filename or path} cannot be written: {error.strerror or error}."
+        return _refusal(request, what, later=True)
+
+
+def put_back(path: Path, content: bytes, beside: Mapping[str, bytes], *, lock_wait_s: float = LOCK_WAIT_S) -> None:
+    """Write a whole configuration and the files that it names, each in one step, the configuration last.
+
+    Args:
+        path: the configuration.
+        content: its new text.
+        beside: content of the files by their paths, relative to the configuration's folder.
+        lock_wait_s: as for `publish`.
+
+    Raises:
+        Blocked: another process held the lock.
+        ConfigError: a path leaves the configuration's folder.
+        OSError: a file cannot be written.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - as above
+
+    real = path.resolve()
+    real.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(real.with_name(f"{real.name}.lock"), timeout=lock_wait_s):
+            for name, text in beside.items():
+                target = locate(path, name, PurePosixPath(name).suffix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _put(target, text)
+            _put(real, content)
+    except Timeout as error:
+        raise Blocked(f"Another process is changing {path}.", hint="Try again in a moment.") from error
+
+
+def _put(target: Path, content: bytes) -> None:
+    temporary = target.with_name(f".{target.name}.new")
+    if target.exists():
+        temporary = _whole(target, content, target.stat())
+    else:
+        write_new(temporary, content, 0o666)  # the umask decides, as for any file of the host's
+    temporary.replace(target)
+    sync_folder(target.parent)
 
 
 def _publish(path: Path, real: Path, request: Publish) -> Published:
@@ -82,7 +130,8 @@ def _publish(path: Path, real: Path, request: Publish) -> Published:
         template = _ready_template(path, request, now)
         if _replace(path, real, now.before, _edited(path, request, now, template)):
             return Published(ok=True, template=template)
-    return _refusal(request, f"{path.name} was changed by another program each time it was about to be written.")
+    busy = f"{path.name} was changed by another program each time it was about to be written."
+    return _refusal(request, busy, later=True)
 
 
 def _check(request: Publish) -> None:
@@ -149,7 +198,7 @@ def _replace(path: Path, real: Path, before: bytes, after: bytes) -> bool:
     """Put *after* in the place of *before* in one step; False when the file is no longer *before*."""
     info = real.stat()
     if not info.st_mode & ANY_WRITE or not os.access(real, os.W_OK):
-        raise ConfigError(f"{path} is read-only.", hint="Make it writable, or promote by hand.")
+        raise _ReadOnly(f"{path} is read-only.", hint="Make it writable, or promote by hand.")
     _copy(real.with_name(f"{real.name}.bak"), before, info)
     temporary = _whole(real, after, info)
     try:
@@ -176,5 +225,5 @@ def _whole(target: Path, content: bytes, like: os.stat_result) -> Path:
     return temporary
 
 
-def _refusal(request: Publish, message: str) -> Published:
-    return Published(ok=False, template=request.template, message=message)
+def _refusal(request: Publish, message: str, *, later: bool = False) -> Published:
+    return Published(ok=False, template=request.template, message=message, later=later)

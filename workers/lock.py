@@ -12,6 +12,7 @@ from typing import Self
 
 LOCK = "evolution.lock"
 WAITING = "waiting.lock"  # held by a job that waits for the gate, so that nobody takes it for dead
+UP_LOCK, TICK_LOCK = "up.lock", "tick.lock"  # held by `evoctl up` and `evoctl tick` for as long as they run
 POLL_S = 0.05  # between tries while another process holds the lock
 
 

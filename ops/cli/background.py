@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workers.lock import UP_LOCK
+
 if TYPE_CHECKING:
     import psutil
 
     from workers.home import Home
 
-LOCK, PID_FILE = "up.lock", "up.json"
+LOCK, PID_FILE = UP_LOCK, "up.json"
 MARK = "EVOCTL_UP"  # in the environment of every process of one `up`, so that `down` finds those it left behind
 POLL_S = 0.1
 TERM_S = 10.0  # after SIGTERM, before SIGKILL

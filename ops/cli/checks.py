@@ -148,8 +148,7 @@ def _redis(home: Home) -> Iterator[Check]:
 
 
 def _tick(home: Home) -> Iterator[Check]:
-    from ops.cli.processes import TICK_LOCK
-    from workers.lock import held
+    from workers.lock import TICK_LOCK, held
 
     try:
         alive = held(home.locks / TICK_LOCK)

@@ -20,7 +20,6 @@ NOT_FOUND, NOT_RUN = 127, 126  # what shells say of a command that is missing, a
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 SIGNALLED = 128  # added to the number of the signal that ended a command
 REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-TICK_LOCK = "tick.lock"
 
 
 @command("foreground", examples="evoctl foreground -- my-linter src/", context_settings=dict(REST))
@@ -73,7 +72,7 @@ def tick(call: Call) -> None:
     One tick runs beside the worker; a second one of the same home is refused.
     """
     from ops.cli.logs import log_to_terminal
-    from workers.lock import Lock
+    from workers.lock import TICK_LOCK, Lock
     from workers.tick import run
 
     log_to_terminal(call.verbose)

@@ -16,11 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from ops.cli import processes
 from ops.cli.processes import search_path
 from ops.valkey import server
 from workers.lease import lease_held
-from workers.lock import Lock, held
+from workers.lock import TICK_LOCK, Lock, held
 
 EVOCTL = [sys.executable, "-m", "ops.cli"]
 PATIENCE_S = 30.0
@@ -66,7 +65,7 @@ def test_foreground_leaves_the_options_of_the_command_alone(evoctl: Any, host: o
 
 def test_a_second_tick_is_refused(evoctl: Any, host: Any) -> None:
     """Exit 8 names the lock."""
-    lock = Lock(host.locks / processes.TICK_LOCK)
+    lock = Lock(host.locks / TICK_LOCK)
     assert lock.take()
     with lock:
         said = evoctl("tick")
@@ -77,14 +76,14 @@ def test_a_second_tick_is_refused(evoctl: Any, host: Any) -> None:
 def test_tick_runs_until_it_is_stopped(host: Any) -> None:
     """It holds its lock, complains once of an absent Redis, and ends with 0 at SIGTERM."""
     with subprocess.Popen([*EVOCTL, "tick"], stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: held(host.locks / processes.TICK_LOCK))
+        until(lambda: held(host.locks / TICK_LOCK))
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 0
     assert told.count("tick.trouble") <= 1
-    assert not held(host.locks / processes.TICK_LOCK)
+    assert not held(host.locks / TICK_LOCK)
 
 
 def test_supervise_restarts_what_ends(host: Any, tmp_path: Path) -> None:
