@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import BadInput, Blocked, ConfigError
 from pipeline.flow import Publish, Published
 from pipeline.skills import parse_template
+from workers.exchange import exchange
 from workers.host_templates import (
     MAX_TEMPLATE,
     add_template,
@@ -32,6 +34,8 @@ from workers.yaml_tree import MAX_BYTES, decode, is_unsafe, parse, read_bytes
 LOCK_WAIT_S = 10.0  # a publication takes milliseconds; a lock held longer belongs to something that hangs
 KEYS = ("prompt_template", "prompt_version")
 ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+SETTLE_S = 0.02  # an editor that opened the file before it was replaced has written by then
+HALF_SAVED_S = 0.05  # an editor that empties the file before it writes needs less
 TRIES = 3  # an editor that saves between our read and our write is met again at most so often
 
 
@@ -108,7 +112,7 @@ def put_back(path: Path, content: bytes, beside: Mapping[str, bytes], *, lock_wa
 
 
 def _put(target: Path, content: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.new")
+    temporary = _part(target)
     if target.exists():
         temporary = _whole(target, content, target.stat())
     else:
@@ -120,7 +124,8 @@ def _put(target: Path, content: bytes) -> None:
 def _publish(path: Path, real: Path, request: Publish) -> Published:
     _check(request)
     for _ in range(TRIES):
-        now = _in_use(path, request.skill)
+        now = _once_saved(path, request.skill)
+        _part(real).unlink(missing_ok=True)  # of a process that was killed
         if _is_done(path, request, now):
             return Published(ok=True, template=now.template, message="It was in use already.")
         if now.version != request.expected_version:
@@ -144,6 +149,15 @@ def _check(request: Publish) -> None:
     if len(request.text.encode("utf-8")) > MAX_TEMPLATE:
         raise BadInput(f"The prompt is larger than {MAX_TEMPLATE // 1024} KB.")
     parse_template(request.text)
+
+
+def _once_saved(path: Path, skill: str) -> _InUse:
+    """Read what is in use; a file that makes no sense is perhaps just being saved."""
+    for _ in range(TRIES):
+        with suppress(ConfigError):
+            return _in_use(path, skill)
+        time.sleep(HALF_SAVED_S)
+    return _in_use(path, skill)
 
 
 def _in_use(path: Path, skill: str) -> _InUse:
@@ -204,11 +218,36 @@ def _replace(path: Path, real: Path, before: bytes, after: bytes) -> bool:
     try:
         if path.resolve() != real or read_bytes(real, MAX_BYTES) != before:
             return False
-        temporary.replace(real)
+        if not exchange(temporary, real):
+            temporary.replace(real)
+        elif not _stays(temporary, before):
+            _give_way(temporary, real, after)
+            return False
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(real.parent)
     return True
+
+
+def _stays(replaced: Path, before: bytes) -> bool:
+    """Tell whether nobody saved between our last look and the swap, or had the file open and writes into it now."""
+    if not _was(replaced, before):
+        return False
+    time.sleep(SETTLE_S)
+    return _was(replaced, before)
+
+
+def _was(replaced: Path, before: bytes) -> bool:
+    with suppress(ConfigError):
+        return read_bytes(replaced, MAX_BYTES) == before
+    return False
+
+
+def _give_way(temporary: Path, real: Path, after: bytes) -> None:
+    """Put back what another program saved just before the swap; what it saved after it is newer."""
+    exchange(temporary, real)
+    if not _was(temporary, after):
+        exchange(temporary, real)
 
 
 def _copy(target: Path, content: bytes, like: os.stat_result) -> None:
@@ -217,12 +256,16 @@ def _copy(target: Path, content: bytes, like: os.stat_result) -> None:
 
 def _whole(target: Path, content: bytes, like: os.stat_result) -> Path:
     """Write a durable file beside *target*, with the mode and, where allowed, the owner of *like*."""
-    temporary = target.with_name(f".{target.name}.new")
+    temporary = _part(target)
     write_new(temporary, content, 0o600)
     with suppress(OSError):
         os.chown(temporary, like.st_uid, like.st_gid, follow_symlinks=False)
     temporary.chmod(stat.S_IMODE(like.st_mode))
     return temporary
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.new")
 
 
 def _refusal(request: Publish, message: str, *, later: bool = False) -> Published:
