@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy.engine.url import make_url
+from sqlalchemy.engine.url import URL, make_url
 
 from migrations.run import current
 from models.base import BUSY_TIMEOUT_S, make_engine, sessions
@@ -84,7 +84,7 @@ def database_file(home: Home) -> Path:
     url = make_url(home.database_url)
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         return Path(str(url.database)).absolute()
-    shown = url.set(drivername="postgresql", password=None, query={}).render_as_string()
+    shown = URL.create("postgresql", url.username, host=url.host, port=url.port, database=url.database)
     raise Refused(
         "Only a SQLite database is saved and restored here.",
         why="DATABASE_URL names a server, which has its own tools for that.",

@@ -372,7 +372,9 @@ publish(path, eval(text))
 POINTS = [
     *(("fsync", moment, count) for count in (1, 2, 3, 4, 5) for moment in ("before", "after")),
     *(("link", moment, 1) for moment in ("before", "after")),
-    *(("replace", moment, 1) for moment in ("before", "after")),  # the swap is no call of Python's: see test_publish_kills.py
+    *(
+        ("replace", moment, 1) for moment in ("before", "after")
+    ),  # the swap is no call of Python's: see test_publish_kills.py
 ]
 
 

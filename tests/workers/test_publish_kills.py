@@ -49,7 +49,7 @@ def names(folder: Path) -> set[str]:
 @pytest.fixture(name="memory")
 def _memory() -> Iterator[Path]:
     """Return a folder in memory, where waiting for the disk takes no time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # noqa: S108 - made with a name of its own
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         yield Path(folder)
 
 
@@ -123,7 +123,8 @@ def promotions(host: Path, seconds: float) -> tuple[int, int]:
     while time.monotonic() < end:
         version = load_after_saving(host)
         published = publish(
-            host, replace(REQUEST, version=version + 1, expected_version=version, template=f"skills/a-v{version + 1}.md")
+            host,
+            replace(REQUEST, version=version + 1, expected_version=version, template=f"skills/a-v{version + 1}.md"),
         )
         assert published.ok or published.later or "was faster" in published.message, published.message
         through, gave_way = through + published.ok, gave_way + (not published.ok)
