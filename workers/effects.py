@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from models.stages.promote import intend
 from models.steps import Claim
+from pipeline.domain import RunKind
 from pipeline.errors import Blocked, ConfigError, EvolutionError, Unreachable
 from pipeline.flow import Publish, Published, Reply
 from workers import host_publish
@@ -14,6 +15,8 @@ from workers.clock import now
 from workers.home import Home
 from workers.host_config import load_host_config, read_template
 from workers.sessions import Database
+
+PATIENT = (RunKind.EVOLUTION, RunKind.DRIFT_CHECK)  # a person who asks for a promotion is told at once instead
 
 
 def publish(home: Home, opened: Database, mine: Claim, request: Publish) -> Reply:
@@ -34,7 +37,7 @@ def publish(home: Home, opened: Database, mine: Claim, request: Publish) -> Repl
         published = host_publish.publish(home.config, request)
     except Blocked as trouble:
         raise _later(trouble.what) from trouble
-    if published.later:
+    if published.later and mine.kind in PATIENT:
         raise _later(published.message)
     return published
 

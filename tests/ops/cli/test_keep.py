@@ -7,8 +7,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from models.steps import advance, claim, wake
+from models.tables import VariantRow
 from models.work_tables import RunRow, StepRow
-from pipeline.domain import Stage
+from pipeline.domain import Fate, Stage
+from workers.clock import now
 from workers.lock import UP_LOCK, Lock
 from workers.stage import work
 
@@ -60,7 +63,14 @@ def test_a_promotion_waits_for_a_read_only_file(evoctl: Any, host: Any, trial: A
     before = host.config.read_bytes()
     host.config.chmod(0o444)
 
-    evoctl("promote", "file-naming", "variant_a", "--yes")
+    with trial.evolution.database.write() as session:
+        wake(session, trial.run, Stage.BANDIT, now())
+        step = session.scalars(select(StepRow).where(StepRow.run_id == trial.run)).one()
+        mine = claim(session, step.id, step.attempt, now())
+        assert mine is not None
+        session.get_one(VariantRow, trial.variants[0]).fate = Fate.WINNER
+        (bell,) = advance(session, mine, Stage.PROMOTE, now())
+    work(host, Stage.PROMOTE, bell.step, bell.attempt)
     status = evoctl("runs", "--json").out
     with trial.evolution.database.read() as session:
         step = session.scalars(select(StepRow).where(StepRow.stage == Stage.PROMOTE)).one()
