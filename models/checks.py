@@ -51,8 +51,8 @@ def start_due(session: Session, rules: Rules, text: str, now: datetime) -> Bell 
     every = timedelta(hours=rules.settings.triggers.check_every_h)
     if not (rules.settings.enabled and rules.skill.enabled) or check_open(session, rules.skill.name):
         return None
-    if skill is not None and skill.checked_at is not None and skill.checked_at + every > now:
-        return None
+    if skill is not None and skill.checked_at is not None and skill.checked_at <= now < skill.checked_at + every:
+        return None  # a check that lies ahead of a clock that was put back keeps no other one away
     if skill is None or skill.checked_at is None:
         version = prompts.note_version(session, rules.skill, text, now)
         session.get_one(SkillRow, version.skill_name).checked_at = now  # the first check is one period away

@@ -82,7 +82,7 @@ class SkillStatus:
         threshold: accuracy below which it has drifted.
         samples: all it has, judged or not.
         finding: of the last drift check, in words; `watch`: where the label stream of the version stands now.
-        simulated: one of its open runs is.
+        failed: its newest run that failed, while no later one of that kind has ended otherwise.
     """
 
     skill: str
@@ -96,6 +96,7 @@ class SkillStatus:
     finding: str
     watch: str
     open: tuple[RunLine, ...]
+    failed: RunLine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

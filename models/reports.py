@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from models import ballots, costs, monitors
 from models.report_values import (
@@ -29,7 +29,7 @@ from models.tallies import tally
 from models.work_tables import CancelledCallRow, EvolutionRow, ModelCallRow, RunRow, StepRow
 from pipeline.algorithms.beta import wilson
 from pipeline.decision import cap
-from pipeline.domain import Label, LabelSource, RunKind, Stage, StepState
+from pipeline.domain import Ending, Label, LabelSource, RunKind, Stage, StepState
 from pipeline.monitor import describe
 from pipeline.rules import Rules
 
@@ -61,7 +61,24 @@ def skill_status(session: Session, rules: Rules) -> SkillStatus:
         finding=row.check_reason if row else "",
         watch=_watch(session, rules),
         open=tuple(run_line(session, one) for one in open_runs),
+        failed=_failed(session, name),
     )
+
+
+def _failed(session: Session, skill: str) -> RunLine | None:
+    """Return the failed run that a person should look at."""
+    later = aliased(RunRow)
+    otherwise = select(later.id).where(
+        later.skill_name == skill, later.kind == RunRow.kind, later.id > RunRow.id, later.ended_at.is_not(None),
+        later.ending.not_in((Ending.FAILED, Ending.CANCELLED)),
+    )  # fmt: skip
+    row = session.scalar(
+        select(RunRow)
+        .where(RunRow.skill_name == skill, RunRow.ending == Ending.FAILED, ~otherwise.exists())
+        .order_by(RunRow.id.desc())
+        .limit(1)
+    )
+    return run_line(session, row) if row is not None else None
 
 
 def _watch(session: Session, rules: Rules) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Select, Table, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.runs import URGENT, Bell, add_step, bell_of, end_run
@@ -19,6 +19,7 @@ from pipeline.errors import EvolutionError
 from pipeline.rules import Rules
 
 DIED = "its process died"
+SKEW = timedelta(minutes=1)  # so far the clocks of two hosts may differ before one counts as put back
 
 
 class Fenced(EvolutionError):
@@ -207,15 +208,20 @@ def wake(session: Session, run_id: int, stage: Stage, now: datetime) -> Bell | N
 
 
 def due_steps(now: datetime) -> Select[StepRow, RunRow]:
-    """Select every step that may be worked on now, or whose process may be dead."""
+    """Select every step that may be worked on now, or whose process may be dead.
+
+    A step that was written down later than *now* is due too: the clock was put back since, and its timer, which stands
+    for some seconds or days from then, would come an hour or a year too late. What is woken too early looks, and sets
+    its timer anew.
+    """
     return (
         select(StepRow, RunRow)
         .join(RunRow, RunRow.id == StepRow.run_id)
         .where(
             or_(
-                (StepRow.state == StepState.READY) & or_(StepRow.due_at.is_(None), StepRow.due_at <= now),
+                (StepRow.state == StepState.READY) & or_(StepRow.due_at.is_(None), _is_due(now)),
                 StepRow.state == StepState.RUNNING,
-                (StepRow.state == StepState.WAITING) & (StepRow.due_at <= now),
+                (StepRow.state == StepState.WAITING) & StepRow.due_at.is_not(None) & _is_due(now),
             )
         )
         .order_by(StepRow.id)
@@ -231,11 +237,15 @@ def urgent_ready(session: Session, now: datetime) -> bool:
             StepRow.stage.in_(URGENT),
             # a check whose canary waits for a quiet moment needs a model like any other
             or_(StepRow.stage == Stage.PROMOTE, StepRow.waiting_for == ""),
-            or_(StepRow.due_at.is_(None), StepRow.due_at <= now),
+            or_(StepRow.due_at.is_(None), _is_due(now)),
         )
         .limit(1)
     )
     return found is not None
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return or_(StepRow.due_at <= now, StepRow.updated_at > now + SKEW)
 
 
 def _crashed(step: StepRow, run: RunRow, rules: Rules, error: str, now: datetime) -> Bell | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from typing import IO, Self
 import psutil
 
 from pipeline.errors import Unreachable
+
+log = logging.getLogger("evolution.supervise")
 
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # wait before the n-th restart in a row
 STEADY_S = 3.0  # a process that lived this long is not failing in a row
@@ -49,11 +52,17 @@ class Process:
     not_before: float = 0.0
 
     def start(self) -> None:
-        """Start it."""
+        """Start it; without its log when that cannot be opened.
+
+        Raises:
+            OSError: the system has no room for another process, or the command is gone.
+        """
         out: int | IO[bytes] = sys.stderr.fileno()
         with contextlib.ExitStack() as stack:
             if self.log is not None:
-                out = stack.enter_context(self.log.open("ab"))
+                out = subprocess.DEVNULL
+                with contextlib.suppress(OSError):  # a full disk: to run is more than to be read of
+                    out = stack.enter_context(self.log.open("ab"))
             self.child = subprocess.Popen(  # noqa: S603 - our own command lines
                 self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
                 start_new_session=True,
@@ -130,10 +139,19 @@ class Supervisor:
                 wait = BACK_OFF_S[min(process.failures, len(BACK_OFF_S) - 1)]
                 process.not_before, process.child = now + wait, None
             if now >= process.not_before:
-                process.start()
+                self._start(process, now)
         if now - self._pinged >= PING_S:
             self._pinged = now
             self._greet_returning_redis()
+
+    def _start(self, process: Process, now: float) -> None:
+        """Start a process again; what keeps the system from it is outlived as the process's own failures are."""
+        try:
+            process.start()
+        except OSError as trouble:
+            process.failures += 1
+            process.not_before = now + BACK_OFF_S[min(process.failures, len(BACK_OFF_S) - 1)]
+            log.warning("supervise.trouble %s cannot be started: %s", process.name, trouble)
 
     def _greet_returning_redis(self) -> None:
         """Restart idle workers whose Redis came back: they would sleep through their own back-off."""

@@ -249,11 +249,12 @@ def _too_few(case: DetectCase) -> str:
 
 
 def _cooled_down(case: DetectCase) -> datetime | None:
-    """Return the end of a cooldown that still runs."""
+    """Return the end of a cooldown that still runs; a clock that was put back makes it last twice its time at most."""
     if case.last_evolution is None:
         return None
-    ready = case.last_evolution + timedelta(hours=case.rules.settings.triggers.cooldown_h)
-    return ready if ready > case.now else None
+    cooldown = timedelta(hours=case.rules.settings.triggers.cooldown_h)
+    ready = case.last_evolution + cooldown
+    return ready if case.now < ready <= case.now + 2 * cooldown else None
 
 
 def _cooldown_words(ready: datetime) -> str:

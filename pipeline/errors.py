@@ -6,8 +6,9 @@
     ├── ConfigError                    a setting is wrong; carries file, line and what to try
     ├── NotFound                       a skill, run, variant or version does not exist
     ├── Refused                        a rule says no; --force is named where it helps
-    ├── Unreachable                    Redis, Ollama or the database does not answer
+    ├── Unreachable                    Redis, Ollama, the database or the disk cannot be used just now
     ├── ModelMissing                   a model is not installed; carries the pull command
+    ├── OtherRelease                   the database's tables are of another release
     ├── Blocked                        another evoctl holds a lock
     └── BadInput                       a file or a value handed in cannot be used
 """
@@ -46,11 +47,15 @@ class Refused(EvolutionError):
 
 
 class Unreachable(EvolutionError):
-    """A service that is needed does not answer."""
+    """A service that is needed does not answer, or a file cannot be written just now."""
 
 
 class ModelMissing(Unreachable):
     """A model that is needed is not installed in Ollama."""
+
+
+class OtherRelease(EvolutionError):
+    """The database belongs to an older or a newer release of this program."""
 
 
 class Blocked(EvolutionError):

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     UNKNOWN = "probe-unknown"
     RECENT = "recent-use"
     INPUT = "user-active"
+    DISK = "disk-full"  # what was seen cannot be written down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,6 +189,9 @@ class Work:
     )
     max_crashes: int = _set(5, "deaths of a step without a new model reply before it fails", low=1, high=100)
     unreachable_retry_s: float = _set(15.0, "wait before a step tries an unreachable server again", unit="s", low=0.1)
+    min_free_mb: float = _set(
+        64.0, "with less room on the home's disk no model is asked: its reply could not be kept", unit="MB", low=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Self
 from models import journal
 from models.steps import Claim
 from pipeline.domain import RunKind, Stage
-from pipeline.errors import Unreachable
 from pipeline.flow import Embed, Failed, FailureKind, Generate, Generated, Publish, Reply, Request, ScoreOutside
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database
+from workers.trouble import check_room, patiently
 
 if TYPE_CHECKING:
     from workers.live import LiveModels
     from workers.scorers import OutsideScorers
-
-WRITE_TRIES = 6  # each waits for as long as the database lets a writer wait: about a minute in all
 
 
 class Answering:
@@ -51,7 +49,7 @@ class Answering:
 
         Raises:
             StepAside: the job must make room.
-            Unreachable: a server that is needed does not answer.
+            Unreachable: a server that is needed does not answer, or there is no room for its reply.
             Fenced: another attempt took the step over.
         """
         served_by = self._live().served_by(request) if isinstance(request, Generate | Embed) else ""
@@ -81,6 +79,7 @@ class Answering:
             # No call is made, so there is nothing to remember.
             return Failed(kind=FailureKind.BUDGET, message="the evolution's budget is spent")
         else:
+            check_room(self._home.root, self._mine.rules.settings.work.min_free_mb)  # a reply needs a place
             live = self._live()
             reply = live.ask(request)
             if isinstance(reply, Generated):
@@ -92,18 +91,15 @@ class Answering:
         return reply
 
     def _remember(self, key: journal.Key, reply: Reply, *, role: str, tag: str, simulated: bool) -> None:
-        """Write a reply that was paid for; a database that is locked for a while is waited for."""
-        for attempt in range(1, WRITE_TRIES + 1):
-            try:
-                with self._opened.write() as session:
-                    fresh = simulated and not self._marked
-                    journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=fresh, now=now())
-            except Unreachable:
-                if attempt == WRITE_TRIES:
-                    raise
-            else:
-                self._marked = self._marked or simulated
-                return
+        """Write a reply that was paid for; a database that is locked, or a disk that is full, is waited for."""
+        fresh = simulated and not self._marked
+
+        def write() -> None:
+            with self._opened.write() as session:
+                journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=fresh, now=now())
+
+        patiently(write)
+        self._marked = self._marked or simulated
 
     def _effect(self, request: Publish | ScoreOutside) -> Reply:
         if isinstance(request, Publish):

@@ -274,9 +274,15 @@ class Evolution(OpenHome):
         with self.database.read() as session:
             run = session.get_one(RunRow, bell.run)
             step = session.get_one(StepRow, bell.step)
-            ending, reason, state = run.ending, run.ending_reason, step.state
+            ending, reason, state, waits = run.ending, run.ending_reason, step.state, step.waiting_for
         if ending in (Ending.REFUSED, Ending.FAILED):
             raise Refused(f"Nothing was changed: {reason}", hint="evoctl doctor")
+        if (
+            state == StepState.READY and waits
+        ):  # a person is here, who can see to it: nothing is to happen later by itself
+            with self.database.write() as session:
+                cancel(session, session.get_one(RunRow, bell.run), waits, now())
+            raise Refused(f"Nothing was changed: {waits}", hint="Then give the command again.")
         if state != StepState.DONE:
             self.ring([bell])
             return f"queued: {said}"

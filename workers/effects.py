@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 from models.stages.promote import intend
 from models.steps import Claim
-from pipeline.domain import RunKind
 from pipeline.errors import Blocked, ConfigError, EvolutionError, Unreachable
 from pipeline.flow import Publish, Published, Reply
 from workers import host_publish
 from workers.clock import now
 from workers.home import Home
 from workers.host_config import load_host_config, read_template
+from workers.host_publish import ANY_WRITE
 from workers.sessions import Database
-
-PATIENT = (RunKind.EVOLUTION, RunKind.DRIFT_CHECK)  # a person who asks for a promotion is told at once instead
 
 
 def publish(home: Home, opened: Database, mine: Claim, request: Publish) -> Reply:
     """Write the intention down under the fence, then change the configuration; repeating it changes nothing.
 
     Raises:
-        Unreachable: something stands in the way that may pass, such as a full disk or a read-only file.
+        Unreachable: the configuration or its folder is read-only, the disk is full, or another process holds the
+            configuration's lock. That is no answer: the step waits.
     """
+    _check_writable(home.config)
     before = hashlib.sha256(home.config.read_bytes()).hexdigest() if home.config.is_file() else ""
     with opened.write() as session:
         intend(session, mine, request, before, now())
@@ -37,14 +40,29 @@ def publish(home: Home, opened: Database, mine: Claim, request: Publish) -> Repl
         published = host_publish.publish(home.config, request)
     except Blocked as trouble:
         raise _later(trouble.what) from trouble
-    if published.later and mine.kind in PATIENT:
+    if published.later:
         raise _later(published.message)
     return published
 
 
 def _later(why: str) -> Unreachable:
-    """Return the error that lets the step wait and try again: what votes decided is not given up for a full disk."""
+    """Return the error that lets the step wait and try again: what votes decided is not given up for a busy file."""
     return Unreachable(f"The prompt cannot be put in use yet: {why}")
+
+
+def _check_writable(config: Path) -> None:
+    """Stop before a person's file that is read-only; by its mode, so that root is held to it as well.
+
+    Raises:
+        Unreachable: it or its folder may not be written.
+    """
+    real = config.resolve()
+    for place in (real, real.parent):
+        if place.exists() and not (place.stat().st_mode & ANY_WRITE and os.access(place, os.W_OK)):
+            raise Unreachable(
+                f"{place} is read-only.",
+                hint=f"chmod u+w {shlex.quote(str(place))}",
+            )
 
 
 def _edited_meanwhile(home: Home, request: Publish) -> str:

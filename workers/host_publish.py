@@ -28,6 +28,7 @@ from workers.host_templates import (
     sync_folder,
     write_new,
 )
+from workers.trouble import of_file
 from workers.yaml_edit import Value, editable_entries, replace_values
 from workers.yaml_tree import MAX_BYTES, decode, is_unsafe, parse, read_bytes
 
@@ -60,6 +61,7 @@ def publish(path: Path, request: Publish, *, lock_wait_s: float = LOCK_WAIT_S) -
 
     Raises:
         Blocked: another process held the configuration's lock for *lock_wait_s* seconds.
+        Unreachable: the disk is full, or a file or folder may not be written.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - 50 ms that readers of the configuration need not spend
 
@@ -78,8 +80,10 @@ def publish(path: Path, request: Publish, *, lock_wait_s: float = LOCK_WAIT_S) -
     except (ConfigError, BadInput) as error:
         return _refusal(request, str(error))
     except OSError as error:
-        what = f"{error.filename or path} cannot be written: {error.strerror or error}."
-        return _refusal(request, what, later=True)
+        passing = of_file(error)
+        if passing is not None:
+            raise passing from error
+        return _refusal(request, f"{error.filename or path} cannot be written: {error.strerror or error}.")
 
 
 def put_back(path: Path, content: bytes, beside: Mapping[str, bytes], *, lock_wait_s: float = LOCK_WAIT_S) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.base import SCHEMA, make_engine, sessions
-from pipeline.errors import EvolutionError, Unreachable
+from pipeline.errors import OtherRelease, Unreachable
 from workers.home import Home
+from workers.trouble import of_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Database:
             with self.maker.begin() as session:
                 yield session
         except OperationalError as error:
-            raise _away(error) from error
+            raise of_database(error.orig) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -47,7 +48,7 @@ class Database:
                 session.connection(execution_options={"read_only": True})
                 yield session
         except OperationalError as error:
-            raise _away(error) from error
+            raise of_database(error.orig) from error
 
 
 @contextmanager
@@ -56,19 +57,25 @@ def database(home: Home, *, check: bool = True) -> Iterator[Database]:
 
     Raises:
         Unreachable: it does not answer.
-        EvolutionError: its tables are of another release.
+        OtherRelease: its tables are of another release.
     """
     engine = make_engine(home.database_url)
     try:
         opened = Database(engine, sessions(engine))
         if check:
-            _check_schema(opened)
+            check_release(opened)
         yield opened
     finally:
         engine.dispose()
 
 
-def _check_schema(opened: Database) -> None:
+def check_release(opened: Database) -> None:
+    """Check that the tables are those of this program; nothing is written.
+
+    Raises:
+        Unreachable: the database does not answer.
+        OtherRelease: they are not, and what to do.
+    """
     try:
         with opened.read() as session:
             found = session.scalar(text("SELECT version_num FROM alembic_version"))
@@ -77,14 +84,25 @@ def _check_schema(opened: Database) -> None:
             raise
         found = None
     if found != SCHEMA:
-        raise EvolutionError(
-            "The database has no tables yet."
-            if found is None
-            else f"The database is at revision {found}, not {SCHEMA}.",
-            why="Its tables must be those of this release.",
-            hint="evoctl migrate",
-        )
+        raise other_release(found)
 
 
-def _away(error: OperationalError) -> Unreachable:
-    return Unreachable("The database does not answer.", why=str(error.orig), hint="evoctl doctor")
+def other_release(found: str | None) -> OtherRelease:
+    """Return the error of a database that is at revision *found*, None for one without tables."""
+    if found is None:
+        what, hint = "The database has no tables yet.", "evoctl migrate"
+    elif is_newer(found):
+        what = f"The database is at revision {found}, which is newer than this program's {SCHEMA}."
+        hint = "Use the newer program again, or restore a backup from before it. Nothing was written."
+    else:
+        what, hint = f"The database is at revision {found}, not {SCHEMA}.", "evoctl up, or evoctl migrate"
+    return OtherRelease(what, why="Its tables must be those of this release.", hint=hint)
+
+
+def is_newer(found: str) -> bool:
+    """Tell whether a revision is one that this program does not know; they are numbered.
+
+    >>> is_newer("0001"), is_newer(SCHEMA), is_newer("9999"), is_newer("ae1027a6acf")
+    (False, False, True, True)
+    """
+    return not found.isdecimal() or found > SCHEMA

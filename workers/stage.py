@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - a promotion loads none of the numerics that a search needs
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ from models.runs import Bell
 from models.steps import Claim, Fenced
 from models.work_tables import GateEventRow
 from pipeline.domain import Next, Stage
-from pipeline.errors import ModelMissing, Unreachable
+from pipeline.errors import Blocked, OtherRelease, Unreachable
 from pipeline.flow import Flow, drive
 from workers.answer import Answering
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database, database
 from workers.stepping import StepAside, StepFailed
+from workers.trouble import of_file, patiently
+
+log = logging.getLogger("evolution.stage")
 
 
 class Decision(Protocol):
@@ -58,11 +62,15 @@ class Wired(Generic[CaseT, DecisionT]):
         with opened.read() as session:
             case = self.load(session, mine, now())
         decision = drive(self.decide(case), answering)
-        at = now()
-        with opened.write() as session:
-            steps.fence(session, mine)
-            self.save(session, mine, decision, at)
-            return steps.advance(session, mine, decision.next, at, reason=decision.reason, due=decision.due)
+
+        def write() -> list[Bell]:
+            at = now()
+            with opened.write() as session:
+                steps.fence(session, mine)
+                self.save(session, mine, decision, at)
+                return steps.advance(session, mine, decision.next, at, reason=decision.reason, due=decision.due)
+
+        return patiently(write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,9 @@ class Outcome:
 def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool = False) -> Outcome:
     """Work on one step; the caller holds the kernel lock.
 
+    A database that cannot be used now, or is of another release, is no failure: the step stays as it is, and
+    reconciliation rings it again.
+
     Args:
         home: where things are.
         stage: the stage that the job was enqueued for.
@@ -83,6 +94,17 @@ def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool =
         attempt: another attempt than the step's makes this a stale duplicate, which does nothing.
         waited: the job has already waited for the gate; it does not wait a second time.
     """
+    try:
+        return _work(home, stage, step_id, attempt, waited=waited)
+    except OtherRelease as other:
+        log.warning("stage.refused step=%s %s", step_id, other)
+        return Outcome("not done: the database is of another release of this program")
+    except Unreachable as trouble:
+        log.warning("stage.waiting step=%s %s", step_id, trouble)
+        return Outcome("waiting: the database cannot be used")
+
+
+def _work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool) -> Outcome:
     with database(home) as opened:
         with opened.write() as session:
             mine = steps.claim(session, step_id, attempt, now())
@@ -95,9 +117,12 @@ def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool =
                 return _stepped_aside(opened, mine, aside)
             except Fenced:
                 return Outcome("taken over by a newer attempt")
-            except Unreachable as trouble:
+            except (Unreachable, Blocked) as trouble:
                 return _unreachable(opened, mine, trouble)
             except Exception as error:  # noqa: BLE001 - the job is the outermost place; whatever it is, the row says so
+                passing = of_file(error) if isinstance(error, OSError) else None
+                if passing is not None:
+                    return _unreachable(opened, mine, passing)
                 _failed(opened, mine, error)
                 # RQ keeps the traceback in Redis, and the message may hold people's texts: those stay in the step's row.
                 raise StepFailed(f"run {mine.run}: {mine.stage} failed with {type(error).__name__}") from None
@@ -141,30 +166,44 @@ def _run(opened: Database, mine: Claim, answering: Answering) -> list[Bell]:
 
 def _stepped_aside(opened: Database, mine: Claim, aside: StepAside) -> Outcome:
     """Give the step back: the slice is over, the user works, or something urgent waits."""
-    with suppress(Fenced), opened.write() as session:
-        at = now()
-        if aside.waited_s or aside.preempted:
-            session.add(
-                GateEventRow(
-                    run_id=mine.run, step_id=mine.step, reason=aside.reason, detail=aside.detail, at=at,
-                    waited_s=aside.waited_s, preempted=aside.preempted,
-                )
-            )  # fmt: skip
-        due = at + timedelta(seconds=aside.again_s) if aside.again_s else None
-        bell = steps.release(session, mine, at, waiting_for=aside.detail, due=due)
+
+    def write() -> Outcome:
+        with opened.write() as session:
+            at = now()
+            if aside.waited_s or aside.preempted:
+                session.add(
+                    GateEventRow(
+                        run_id=mine.run, step_id=mine.step, reason=aside.reason, detail=aside.detail, at=at,
+                        waited_s=aside.waited_s, preempted=aside.preempted,
+                    )
+                )  # fmt: skip
+            due = at + timedelta(seconds=aside.again_s) if aside.again_s else None
+            bell = steps.release(session, mine, at, waiting_for=aside.detail, due=due)
         return Outcome(f"made room: {aside.reason}", () if due else (bell,))
+
+    with suppress(Fenced):
+        return patiently(write)
     return Outcome("taken over by a newer attempt")
 
 
-def _unreachable(opened: Database, mine: Claim, trouble: Unreachable) -> Outcome:
-    """Wait for a server or a model that is not there; this is no failure of the step."""
-    words = f"{trouble.what} {trouble.hint}".strip() if isinstance(trouble, ModelMissing) else trouble.what
-    with suppress(Fenced), opened.write() as session:
-        due = now() + timedelta(seconds=mine.rules.settings.work.unreachable_retry_s)
-        steps.release(session, mine, now(), waiting_for=words, due=due)
-    return Outcome("waiting: a server or a model is missing")
+def _unreachable(opened: Database, mine: Claim, trouble: Unreachable | Blocked) -> Outcome:
+    """Wait for a server, a model or a file that cannot be used now; this is no failure of the step."""
+    words = f"{trouble.what} {trouble.hint}".strip()
+
+    def write() -> None:
+        with opened.write() as session:
+            due = now() + timedelta(seconds=mine.rules.settings.work.unreachable_retry_s)
+            steps.release(session, mine, now(), waiting_for=words, due=due)
+
+    with suppress(Fenced):
+        patiently(write)
+    return Outcome("waiting: a server, a model or a file cannot be used")
 
 
 def _failed(opened: Database, mine: Claim, error: Exception) -> None:
-    with suppress(Fenced), opened.write() as session:
-        steps.fail(session, mine, f"{type(error).__name__}: {error}", now())
+    def write() -> None:
+        with opened.write() as session:
+            steps.fail(session, mine, f"{type(error).__name__}: {error}", now())
+
+    with suppress(Fenced):
+        patiently(write)

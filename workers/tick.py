@@ -18,8 +18,9 @@ from workers.host_config import HostConfig, file_stamp, load_host_config, read_t
 from workers.llm.gate import Gate
 from workers.queues import Bells
 from workers.relay import Seen, reconcile
-from workers.sessions import Database, database
+from workers.sessions import Database, check_release, database
 from workers.shared_lease import SharedLease
+from workers.trouble import of_file
 
 log = logging.getLogger("evolution.tick")
 
@@ -44,7 +45,7 @@ class Tick:
         self._gate: Gate | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Reconcile until *stop*; trouble is logged once, and tried again."""
+        """Reconcile until *stop*; trouble is logged once, and tried again: a tick outlives what the others wait for."""
         while not stop.is_set():
             try:
                 with database(self._home) as opened, contextlib.closing(Bells(self._home.redis_url)) as bells:
@@ -52,8 +53,8 @@ class Tick:
                         self.once(opened, bells)
                         self._complaint = ""
                         stop.wait(self._pause_s)
-            except EvolutionError as trouble:
-                self._complain(trouble)
+            except (EvolutionError, OSError) as trouble:  # OSError: the gate's notes on a full disk
+                self._complain((isinstance(trouble, OSError) and of_file(trouble)) or trouble)
                 stop.wait(self._pause_s)
 
     def once(self, opened: Database, bells: Bells) -> None:
@@ -61,7 +62,9 @@ class Tick:
 
         Raises:
             EvolutionError: Redis, the database or the configuration cannot be used.
+            OSError: the gate cannot write down what it saw.
         """
+        check_release(opened)  # a newer program may have migrated the database under us: then nothing more is written
         reconcile(self._home, opened, bells, self._seen)
         config = self._fresh_config()
         self._watch(config)
@@ -90,7 +93,7 @@ class Tick:
             self._config, self._stamp, self._gate = load_host_config(self._home.config), stamp, None
         return self._config
 
-    def _complain(self, trouble: EvolutionError) -> None:
+    def _complain(self, trouble: Exception) -> None:
         if str(trouble) != self._complaint:  # once, not twice a second
             log.warning("tick.trouble %s", trouble)
         self._complaint = str(trouble)

@@ -6,6 +6,7 @@ does so in some 20 MiB. Nothing is lost by ending without having worked: the ste
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
@@ -30,7 +31,9 @@ def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None
     """Work on one step, alone on this machine; return what came of it in words without any text of others."""
     place = (home or find_home()).ensure()
     hold = queues.current_meta().get("hold")
-    held_back = _wait_quietly(place, hold) if hold else False
+    held_back = False
+    with contextlib.suppress(OSError):  # a full disk keeps the gate from its notes; the job asks it again and says so
+        held_back = _wait_quietly(place, hold) if hold else False
     lock = Lock(place.locks / LOCK)
     if not lock.take(LOCK_WAIT_S, on_wait=lambda: queues.note_waiting(OTHER_JOB)):
         return OTHER_JOB

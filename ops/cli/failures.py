@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 import sys
@@ -58,11 +59,18 @@ def fail(error: BaseException, call: Call) -> int:
 
 
 def _translated(error: BaseException) -> BaseException:
-    """Give a broken or absent database the name that its exit code belongs to."""
+    """Give a full disk, and a broken or absent database, the name that its exit code belongs to."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        from workers.trouble import of_file  # noqa: PLC0415 - seldom wanted
+
+        return of_file(error) or error
     database = sys.modules.get("sqlalchemy.exc")  # an error of it cannot be there unless it is loaded
     if database is None or type(error) not in (database.DatabaseError, database.OperationalError):
         return error
-    return Unreachable("The database cannot be used.", why=str(getattr(error, "orig", "")), hint="evoctl doctor")
+    from workers.trouble import of_database  # noqa: PLC0415 - seldom wanted
+
+    found = of_database(getattr(error, "orig", None))
+    return Unreachable(found.what.replace("does not answer", "cannot be used"), why=found.why, hint=found.hint)
 
 
 def _told(error: BaseException, call: Call) -> tuple[str, str, str, str]:

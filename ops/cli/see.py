@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.cli.call import Call, command, pass_call
-from ops.cli.output import moment, show, table
+from ops.cli.output import moment, plain_data, show, table
 from ops.cli.skill import OPTIONAL_SKILL
-from ops.cli.words import SIMULATED, accuracy, run_name, run_state
+from ops.cli.words import SIMULATED, accuracy, failure, run_name, run_state
 
 if TYPE_CHECKING:
     from models.report_values import Status
     from pipeline.gate import Verdict
+    from workers.overview import Overview
 
 
 @command("status", examples="evoctl status\nevoctl status --json")
@@ -27,13 +28,13 @@ def status(call: Call) -> None:
     rules = overview.all_rules()
     with overview.read() as session:
         found = reports.status(session, rules)
-    gate = overview.gate()
+    gate, room = _gate(overview), _room(overview)
     skills = [
         {**_fields(one), "enabled": rule.skill.enabled, "poor_candidate": rule.skill.poor_candidate}
         for one, rule in zip(found.skills, rules, strict=True)
     ]
-    data = {"skills": skills, "queue": found.queue, "gate": gate, "simulated": found.simulated}
-    call.result("status", data, lambda: _status_text(found, gate))
+    data = {"skills": skills, "queue": found.queue, "gate": gate, "simulated": found.simulated, "disk": room}
+    call.result("status", data, lambda: _status_text(found, gate, room))
     if any(line.open_ballots for one in found.skills for line in one.open):
         call.next("evoctl vote")
     elif not any(one.samples for one in found.skills):
@@ -65,18 +66,39 @@ def runs(call: Call, skill: str | None, *, limit: int) -> None:
     call.result("runs", {"runs": found}, text)
 
 
-def _fields(one: object) -> dict[str, object]:
-    from ops.cli.output import plain_data
+def _gate(overview: Overview) -> Verdict:
+    """Look at the gate; on a full disk it cannot write down what it saw, and is closed."""
+    from pipeline.gate import Reason, Verdict
+    from workers.trouble import of_file
 
+    try:
+        return overview.gate()
+    except OSError as error:
+        trouble = of_file(error)
+        if trouble is None:
+            raise
+        return Verdict(open=False, reason=Reason.DISK, detail=trouble.what)
+
+
+def _room(overview: Overview) -> dict[str, object]:
+    from workers.trouble import free_mb
+
+    free, wanted = free_mb(overview.home.root), overview.config.settings.work.min_free_mb
+    return {"free_mb": round(free), "wanted_mb": wanted, "enough": free >= wanted}
+
+
+def _fields(one: object) -> dict[str, object]:
     return dict(plain_data(one))
 
 
-def _status_text(found: Status, gate: Verdict) -> str:
+def _status_text(found: Status, gate: Verdict, room: dict[str, object]) -> str:
     lines: list[str] = []
     size = max((len(one.skill) for one in found.skills), default=0)
     for one in found.skills:
         lines.append(f"{one.skill:{size}}  v{one.version}  accuracy {accuracy(one.accuracy)}")
         lines += [f"{'':{size}}  {run_name(line)} {line.kind}: {run_state(line)}" for line in one.open]
+        if one.failed:
+            lines.append(f"{'':{size}}  ALERT {failure(one.failed)}")
         if one.accuracy.n:
             lines.append(f"{'':{size}}  watch: {show(one.watch)}")
         if not one.open and one.finding:
@@ -88,6 +110,9 @@ def _status_text(found: Status, gate: Verdict) -> str:
     lines += [f"  r{item.run} {item.stage}: {show(item.error, limit=300)}" for item in found.queue if item.error]
     lines.append(f"Gate: {'open' if gate.open else 'closed'}. {show(gate.detail)}")
     lines += [f"  Alert: {show(alert)}." for alert in gate.alerts]
+    if not room["enough"]:
+        words = f"only {room['free_mb']} MB are free; no model is asked before there are {room['wanted_mb']:g}"
+        lines.append(f"ALERT The disk is full: {words}. Free some space, and work goes on by itself.")
     if found.simulated:
         lines.append(f"Some of it is {SIMULATED}: no figure of such a run is a real model's.")
     return "\n".join(lines)

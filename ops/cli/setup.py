@@ -73,6 +73,7 @@ def migrate(call: Call, *, check: bool) -> int:
     """Bring the database to this release."""
     from migrations.run import current, head
     from models.base import make_engine
+    from workers.sessions import is_newer
 
     home = call.home.ensure()
     if check:
@@ -93,7 +94,8 @@ def migrate(call: Call, *, check: bool) -> int:
 
     call.result("migrate", data, text)
     if check and after != newest:
-        call.next("evoctl migrate")
+        if after is None or not is_newer(after):
+            call.next("evoctl migrate")
         return NEGATIVE
     return 0
 
@@ -176,13 +178,20 @@ def ensure_redis_url(home: Home) -> bool:
 
 
 def bring_up_to_date(home: Home) -> tuple[str | None, str | None]:
-    """Bring the database to the newest revision; return the one before and the one after."""
+    """Bring the database to the newest revision; return the one before and the one after.
+
+    Raises:
+        OtherRelease: it is of a newer release; it is left as it is.
+    """
     from migrations.run import current, upgrade
     from models.base import make_engine
+    from workers.sessions import is_newer, other_release
 
     engine = make_engine(home.ensure().database_url)
     try:
         before = current(engine)
+        if before is not None and is_newer(before):
+            raise other_release(before)
         upgrade(engine)
         return before, current(engine)
     finally:

@@ -12,7 +12,7 @@ from ops.cli.call import Call, command, pass_call
 from ops.cli.failures import NEGATIVE
 from ops.cli.output import number, table
 from ops.cli.skill import OPTIONAL_SKILL
-from ops.cli.words import SIMULATED, minutes
+from ops.cli.words import SIMULATED, failure, minutes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def _fields(one: SkillStatus, versions: Sequence[VersionLine], metrics: Sequence
     return {
         "skill": one.skill, "version": one.version, "threshold": one.threshold, "samples": one.samples,
         "window": one.accuracy, "versions": [{"version": v.version, "accuracy": v.accuracy} for v in versions],
-        "metrics": metrics,
+        "metrics": metrics, "failed": one.failed,
     }  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _text(
         parts.append(f"Metrics of {whose}{since}{mark}\n{_table(report, plain=plain)}")
     if len(metrics.get(whose, ())) > 1:
         parts.append(f"Real and {SIMULATED} runs are counted apart.")
-    alerts = _alerts(metrics)
+    alerts = [f"Alert, sure: {failure(one.failed)}" for one, _ in found if one.failed] + _alerts(metrics)
     return "\n\n".join([*parts, "\n".join(alerts)] if alerts else parts)
 
 

@@ -14,7 +14,7 @@ from ops.cli import output
 from ops.cli.call import Call, command, pass_call
 from ops.cli.output import show
 from ops.cli.skill import OPTIONAL_SKILL
-from pipeline.errors import BadInput, Refused
+from pipeline.errors import BadInput, Refused, Unreachable
 
 if TYPE_CHECKING:
     from models.ballots import Shown
@@ -27,6 +27,8 @@ ANSWERS = ("tie", "none", "skip", "undo")  # options of a program's answer, besi
 PROMPT = "t no difference, n none is good, s skip, u undo, q quit, ? keys"
 SHORT = "t n s u q ?"
 VOTER = "terminal"
+NOT_COUNTED, GIVE_UP = "The vote was not counted.", "Ctrl-C gives it up."
+AGAIN_S = 0.5  # between tries of a vote that the database does not take; each of them waits for it as well
 
 
 @command(
@@ -73,7 +75,11 @@ def _answer(call: Call, evolution: Evolution, ballot: int, answer: str, position
     from pipeline.domain import Choice
 
     choice = Choice(answer)
-    counted = evolution.vote(ballot, choice, position=position, voter=VOTER)
+    try:
+        counted = evolution.vote(ballot, choice, position=position, voter=VOTER)
+    except Unreachable as trouble:
+        again = f"evoctl vote --ballot {ballot} " + (f"--pick {position}" if position else f"--{answer}")
+        raise Unreachable(f"{NOT_COUNTED} {trouble.what}", why=trouble.why, hint=again) from trouble
     data = {"ballot": ballot, "choice": answer, "position": position, "counted": counted.fresh, **_outcome(counted)}
     call.result("vote", data, lambda: _said(counted, choice))
 
@@ -117,13 +123,29 @@ class _Sitting:
     def answer(self, ballot: Shown, choice: Choice, position: int | None, took_ms: int) -> str:
         """Count an answer; returns what it did, in words."""
         try:
-            counted = self.evolution.vote(ballot.ballot, choice, position=position, voter=VOTER, took_ms=took_ms)
+            counted = self._count(ballot, choice, position, took_ms)
         except Refused as error:  # somebody else decided the test meanwhile
             return show(error)
         if counted.fresh:
             self.given.append(ballot.ballot)
             self.last, self.decided = ballot.skill, bool(_outcome(counted)["decided"])
         return _said(counted, choice)
+
+    def _count(self, ballot: Shown, choice: Choice, position: int | None, took_ms: int) -> Counted:
+        """Count an answer; while the database cannot be written it is kept, and the person is told so once."""
+        told = False
+        while True:
+            try:
+                return self.evolution.vote(ballot.ballot, choice, position=position, voter=VOTER, took_ms=took_ms)
+            except Unreachable as trouble:
+                if not told:
+                    click.echo(f"Not counted yet: {show(trouble.what)} Your choice is kept and tried again; {GIVE_UP}")
+                told = True
+                time.sleep(AGAIN_S)
+            except KeyboardInterrupt:
+                if told:
+                    click.echo("The vote was given up. If it was not counted, the ballot is shown again.")
+                raise
 
     def undo(self) -> str:
         """Take the newest answer back; returns what that did, in words."""

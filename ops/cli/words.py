@@ -43,6 +43,12 @@ def run_state(line: RunLine) -> str:
     return ", ".join(parts)
 
 
+def failure(line: RunLine) -> str:
+    """Say that a run failed, why, and what to do."""
+    kind = line.kind.replace("-", " ")
+    return f"run {run_name(line)}, {kind} of {line.skill}, {run_state(line)}. Look: evoctl show r{line.run}"
+
+
 def spending(found: Progress) -> str:
     """Say how far a search is in calls, and how long it takes; what it waits for the user is told apart."""
     parts = [f"calls {found.calls} of {found.calls_most}"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from pipeline.errors import Blocked
+from pipeline.errors import Blocked, Unreachable
 from pipeline.flow import Publish
 from workers import host_publish
 from workers.host_config import load_host_config, publish
@@ -298,17 +298,16 @@ def test_a_held_lock_is_reported(host: Path) -> None:
 
 
 def test_a_full_disk_changes_nothing(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the new file cannot be made durable, the old one stays."""
+    """When the new file cannot be made durable, the old one stays, and that is no answer: it is tried again."""
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
 
-    published = publish(host, REQUEST)
+    with pytest.raises(Unreachable, match="disk is full"):
+        publish(host, REQUEST)
 
-    assert not published.ok
-    assert "No space left" in published.message
     assert host.read_text(encoding="utf-8") == CONFIG
     assert load_host_config(host).skill("file-naming").version == 1
 

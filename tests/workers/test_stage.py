@@ -202,7 +202,7 @@ def test_without_ollama_the_step_waits_with_words(site: Any) -> None:
     outcome = site.work(bell)
 
     row = site.step(bell)
-    assert (outcome.words, outcome.bells) == ("waiting: a server or a model is missing", ())
+    assert (outcome.words, outcome.bells) == ("waiting: a server, a model or a file cannot be used", ())
     assert (row.state, row.crashes) == (StepState.READY, 0)
     assert "did not answer" in row.waiting_for
     assert 3 < (row.due_at - datetime.now(UTC)).total_seconds() <= 5
