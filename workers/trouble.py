@@ -29,7 +29,9 @@ def of_database(error: BaseException | None) -> Unreachable:
     if code in ("SQLITE_FULL", NO_ROOM):
         return disk_full(str(error))
     if code.startswith(("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHM", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE")):
-        return Unreachable("The disk cannot be written.", why=str(error), hint="evoctl doctor tells how much is free.")
+        return Unreachable(
+            "The disk cannot be written; it may be full.", why=str(error), hint="evoctl doctor tells how much is free."
+        )
     if code.startswith("SQLITE_READONLY"):
         return Unreachable("The database cannot be written.", why=str(error), hint="Make its file and folder writable.")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
@@ -41,7 +43,7 @@ def of_database(error: BaseException | None) -> Unreachable:
 def of_file(error: OSError) -> Unreachable | None:
     """Name why a file could not be written; None when it is something else, which would not pass by itself."""
     if error.errno in FULL:
-        return disk_full(f"{error.filename or 'a file'}: {error.strerror}")
+        return disk_full(": ".join(str(part) for part in (error.filename, error.strerror) if part))
     if error.errno in UNWRITABLE:
         where = str(error.filename or "A file")
         return Unreachable(f"{where} cannot be written.", why=error.strerror or "", hint=f"chmod u+w {where}")

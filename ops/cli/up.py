@@ -220,16 +220,23 @@ def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool)
         str(port),
     ]
     words += ["--no-web"] * no_web + ["--no-worker"] * no_worker
-    write(home, {**read(home), "ready": False})  # what a killed one wrote down stays known
     log = home.log_dir / LOG
     with log.open("ab") as file:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - our own command
     failed = Unreachable("`evoctl up` did not start.", hint=f"See {log}")
-    until(lambda: child.poll() is not None or bool(read(home).get("ready")), READY_S, failed)
+    until(lambda: child.poll() is not None or _is_ready(home, child.pid), READY_S, failed)
     if child.poll() is not None:
+        if held(home.locks / LOCK):  # another one was faster
+            raise Blocked("An `evoctl up` of this home runs already.", hint="evoctl down")
         raise failed
     child.returncode = 0  # it lives on by itself: Python need not warn that nobody waits for it
     names = read(home).get("processes", [])
     data = {"pid": child.pid, "processes": names, "logs": str(home.log_dir)}
     call.result("up", data, lambda: f"Running: {', '.join(names)}.\nLogs:    {show(home.log_dir)}")
     call.next("evoctl status", "evoctl down")
+
+
+def _is_ready(home: Home, pid: int) -> bool:
+    """Tell whether it is the `up` of that process which runs; another one started at the same moment is not."""
+    found = read(home)
+    return bool(found.get("ready")) and found.get("pid") == pid

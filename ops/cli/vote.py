@@ -27,7 +27,7 @@ ANSWERS = ("tie", "none", "skip", "undo")  # options of a program's answer, besi
 PROMPT = "t no difference, n none is good, s skip, u undo, q quit, ? keys"
 SHORT = "t n s u q ?"
 VOTER = "terminal"
-NOT_COUNTED, GIVE_UP = "The vote was not counted.", "Ctrl-C gives it up."
+NOT_COUNTED, KEPT = "The vote was not counted.", "Your choice is kept and tried again; Ctrl-C gives it up."
 AGAIN_S = 0.5  # between tries of a vote that the database does not take; each of them waits for it as well
 
 
@@ -134,18 +134,19 @@ class _Sitting:
     def _count(self, ballot: Shown, choice: Choice, position: int | None, took_ms: int) -> Counted:
         """Count an answer; while the database cannot be written it is kept, and the person is told so once."""
         told = False
-        while True:
-            try:
-                return self.evolution.vote(ballot.ballot, choice, position=position, voter=VOTER, took_ms=took_ms)
-            except Unreachable as trouble:
-                if not told:
-                    click.echo(f"Not counted yet: {show(trouble.what)} Your choice is kept and tried again; {GIVE_UP}")
-                told = True
+        try:
+            while True:
+                try:
+                    return self.evolution.vote(ballot.ballot, choice, position=position, voter=VOTER, took_ms=took_ms)
+                except Unreachable as trouble:
+                    if not told:
+                        click.echo(f"Not counted yet: {show(trouble.what)} {KEPT}")
+                    told = True
                 time.sleep(AGAIN_S)
-            except KeyboardInterrupt:
-                if told:
-                    click.echo("The vote was given up. If it was not counted, the ballot is shown again.")
-                raise
+        except KeyboardInterrupt:
+            if told:
+                click.echo("The vote was given up. If it was not counted, the ballot is shown again.")
+            raise
 
     def undo(self) -> str:
         """Take the newest answer back; returns what that did, in words."""

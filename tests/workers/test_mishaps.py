@@ -234,7 +234,7 @@ def promoting(site: Any) -> Any:
     ("name", "words"),
     [
         ("SQLITE_FULL", "The disk is full."),
-        ("SQLITE_IOERR_WRITE", "The disk cannot be written."),
+        ("SQLITE_IOERR_WRITE", "The disk cannot be written; it may be full."),
         ("SQLITE_READONLY", "The database cannot be written."),
         ("SQLITE_READONLY_DIRECTORY", "The database cannot be written."),
         ("SQLITE_BUSY", "The database is locked."),
