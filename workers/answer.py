@@ -17,7 +17,7 @@ from pipeline.flow import Embed, Failed, FailureKind, Generate, Generated, Publi
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database
-from workers.trouble import check_room, patiently
+from workers.trouble import check_room, check_writing, patiently
 
 if TYPE_CHECKING:
     from workers.live import LiveModels
@@ -40,6 +40,7 @@ class Answering:
             self._replies = journal.load_replies(session, mine)
             self._spent = journal.spent(session, mine.run)
         self._made: Counter[str] = Counter()
+        self._roomy = False  # the disk has taken something since the job began
         self._marked = False  # the run is known to be simulated
         self._models: LiveModels | None = None
         self._scorers: OutsideScorers | None = None
@@ -79,7 +80,7 @@ class Answering:
             # No call is made, so there is nothing to remember.
             return Failed(kind=FailureKind.BUDGET, message="the evolution's budget is spent")
         else:
-            check_room(self._home.root, self._mine.rules.settings.work.min_free_mb)  # a reply needs a place
+            self._check_room()
             live = self._live()
             reply = live.ask(request)
             if isinstance(reply, Generated):
@@ -89,6 +90,17 @@ class Answering:
             tag, simulated = live.tag_of(request), live.simulated
         self._remember(key, reply, role=role, tag=tag, simulated=simulated)
         return reply
+
+    def _check_room(self) -> None:
+        """Ask no model whose reply could not be kept.
+
+        Raises:
+            Unreachable: the disk is full.
+        """
+        check_room(self._home.root, self._mine.rules.settings.work.min_free_mb)
+        if not self._roomy:
+            check_writing(self._home.root)  # once for each job
+        self._roomy = True
 
     def _remember(self, key: journal.Key, reply: Reply, *, role: str, tag: str, simulated: bool) -> None:
         """Write a reply that was paid for; a database that is locked, or a disk that is full, is waited for."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from models import assign, ballots, checks, feedback, prompts, steps, votes
 from models.feedback import Feedback, Noted
 from models.runs import Bell, cancel
+from models.stages.promote import give_up
 from models.tables import VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.invisible import is_hidden
@@ -277,11 +278,11 @@ class Evolution(OpenHome):
             ending, reason, state, waits = run.ending, run.ending_reason, step.state, step.waiting_for
         if ending in (Ending.REFUSED, Ending.FAILED):
             raise Refused(f"Nothing was changed: {reason}", hint="evoctl doctor")
-        if (
-            state == StepState.READY and waits
-        ):  # a person is here, who can see to it: nothing is to happen later by itself
+        if state == StepState.READY and waits:
+            # A person is here and can see to it, so nothing is to happen later by itself.
             with self.database.write() as session:
                 cancel(session, session.get_one(RunRow, bell.run), waits, now())
+                give_up(session, bell.run, waits)
             raise Refused(f"Nothing was changed: {waits}", hint="Then give the command again.")
         if state != StepState.DONE:
             self.ring([bell])

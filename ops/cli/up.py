@@ -69,10 +69,10 @@ def _say_where_texts_go(call: Call, home: Home) -> None:
 
 @contextlib.contextmanager
 def _only_one(home: Home) -> Iterator[None]:
-    from workers.lock import Lock
+    from workers.lock import PROBED_S, Lock
 
     lock: Lock = Lock(home.locks / LOCK)
-    if not lock.take():
+    if not lock.take(PROBED_S):
         pid = read(home).get("pid")
         raise Blocked(
             "An `evoctl up` of this home runs already.", why=f"It is process {pid}." if pid else "", hint="evoctl down"

@@ -29,11 +29,11 @@ from ops.supervise import Process
 SMALL_DISK = "EVOCTL_TEST_SMALL_DISK"  # names a small file system that the test is run again on
 SMALL_MB = 96
 SLEEP_S, LONG_SLEEP_S = 4.0, 95.0  # RQ takes a job for abandoned after 90 s
-FULL_S = 6.0  # with the disk full
+FULL_S = 4.0  # with the disk full
 ROOM = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
-  search: {{generations: 3, population: 4, fitness_samples: 10, patience: 9, budget_calls: 600}}
+  search: {{generations: 2, population: 4, fitness_samples: 8, patience: 9, budget_calls: 600}}
   voting: {{promote_e: 6, min_votes: 2}}
   promotion: {{max_drop_probability: 1}}
   gate: {{start_idle_min: 0, resume_idle_s: 0, wait_s: 3}}
@@ -364,7 +364,7 @@ def test_a_full_disk_in_the_middle_loses_nothing(
         time.sleep(FULL_S)
         said, doctor = evoctl(journey, "status"), evoctl(journey, "doctor")
         stopped = len(journey.requests())
-        time.sleep(2.0)
+        time.sleep(1.5)
         still = len(journey.requests())
         heavy.unlink()
         journey.until(lambda: journey.run().ended_at is not None, "the end")

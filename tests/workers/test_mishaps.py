@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import Connection, Engine, event, text
 
-from models.tables import PromptVersionRow
+from models import checks, steps
 from models.work_tables import RunRow
 from pipeline.domain import Ending, Stage, StepState
 from pipeline.errors import OtherRelease, Refused, Unreachable
-from workers import trouble
+from workers import host_publish, trouble
 from workers.client import Evolution
+from workers.host_config import read_template
 from workers.lock import LOCK, held
 from workers.sessions import database
 from workers.tick import Tick
@@ -60,8 +62,8 @@ def _pages() -> Iterator[Pages]:
 
 @pytest.fixture(name="hasty")
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a write be tried again for a second only."""
-    monkeypatch.setattr(trouble, "PATIENCE_S", 1.0)
+    """Let a write be tried again for a moment only."""
+    monkeypatch.setattr(trouble, "PATIENCE_S", 0.2)
     monkeypatch.setattr(trouble, "PAUSE_S", 0.1)
 
 
@@ -76,13 +78,18 @@ def no_file_grows(limit: int = 0) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+BALLAST = """
+INSERT INTO model_calls (run_id, stage, visit, request_sha, occurrence, role, tag, outcome, reply, prompt_tokens, tokens,
+duration_ms, at) VALUES (1, 'judge', 99, hex(randomblob(32)), 0, 'ballast', '', 'answered', NULL, 0, 0, 0, '2026-01-01')
+"""
+
+
 def fill_up(site: Any) -> None:
-    """Use up what the database's own pages still have room for."""
+    """Use up what the pages of the journal's own table still have room for."""
     with contextlib.suppress(Unreachable):
         while True:
             with site.opened.write() as session:
-                session.execute(text("CREATE TABLE IF NOT EXISTS ballast (x BLOB)"))
-                session.execute(text("INSERT INTO ballast VALUES (zeroblob(2000))"))
+                session.execute(text(BALLAST))
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------------
@@ -147,10 +154,21 @@ def test_no_model_is_asked_without_room_for_its_reply(site: Any) -> None:
     assert row.due_at is not None
 
 
+def test_no_model_is_asked_where_nothing_can_be_written(site: Any) -> None:
+    """A quota shows in no figure: each job writes something before its first call, and takes it away again."""
+    bell = site.judging(1)
+    with no_file_grows(trouble.PROBE_BYTES - 1):  # the database is smaller
+        outcome = site.work(bell)
+    row = site.step(bell)
+
+    assert outcome.words == "waiting: a server, a model or a file cannot be used"
+    assert (row.crashes, site.paid(), row.waiting_for.startswith("The disk is full.")) == (0, 0, True)
+    assert site.work(replace(bell, attempt=row.attempt)).words == "done: judge visit 1"
+    assert not [path for path in site.home.root.iterdir() if "probe" in path.name]
+
+
 def test_a_gate_that_cannot_write_makes_the_step_wait(site: Any) -> None:
     """The gate's notes meet a full disk: that is no failure of the step, and it says what is the matter."""
-    (site.home.root / "gate.json.new").mkdir()  # something else than a full disk is still told as a failure
-    (site.home.root / "gate.json.new").rmdir()
     (site.home.root / "gate.json.new").symlink_to("/dev/full")
     bell = site.judging(1)
     for attempt in (1, 2, 3, 4):
@@ -201,8 +219,6 @@ def test_a_promotion_waits_for_a_full_disk(site: Any, limit: int) -> None:
 @contextlib.contextmanager
 def no_file_grows_but_the_database(site: Any, limit: int) -> Iterator[None]:
     """Limit the size of files only while the configuration is written."""
-    from workers import host_publish  # noqa: PLC0415 - the seam of this helper alone
-
     original = host_publish._publish
 
     def limited(*args: Any) -> Any:
@@ -218,9 +234,6 @@ def no_file_grows_but_the_database(site: Any, limit: int) -> Iterator[None]:
 
 def promoting(site: Any) -> Any:
     """Start a promotion by a person: a variant of a run that was made by hand."""
-    from models import checks  # noqa: PLC0415 - only promotions start so
-    from workers.host_config import read_template  # noqa: PLC0415 - same
-
     words = read_template(site.home.config, site.rules.skill.template)
     at = datetime.now(UTC)
     with site.opened.write() as session:
@@ -373,6 +386,18 @@ def test_a_promotion_waits_for_a_read_only_configuration(site: Any, what: str) -
     )
 
 
+def test_a_lock_on_the_configuration_is_waited_for(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program holds it for longer than a publication waits: no crash is counted, and it goes on afterwards."""
+    monkeypatch.setitem(host_publish.publish.__kwdefaults__, "lock_wait_s", 0.1)
+    bell = promoting(site)
+    with FileLock(site.home.config.with_name("config.yaml.lock")):
+        assert "waiting" in site.work(bell).words
+    row = site.step(bell)
+
+    assert (row.crashes, "Another process is changing" in row.waiting_for) == (0, True)
+    assert site.work(replace(bell, attempt=row.attempt)).words == "done: promote visit 1"
+
+
 def test_a_person_is_told_what_their_promotion_waits_for(site: Any) -> None:
     """`promote` on a read-only configuration changes nothing, names the `chmod`, and leaves nothing to happen later."""
     bell = promoting(site)
@@ -458,8 +483,6 @@ def dump(site: Any) -> list[str]:
 
 def test_two_ticks_revive_and_ring_once(site: Any, until: Callable[..., None]) -> None:
     """Two reconcilers at once: each dead step is buried once, each lost bell rung anew once, under one new attempt."""
-    from models import steps  # noqa: PLC0415 - only this test claims by hand
-
     bells = [site.judging() for _ in range(6)]
     with site.opened.write() as session:
         for bell in bells[:3]:
@@ -498,6 +521,3 @@ def test_two_jobs_of_one_step_in_two_processes_do_it_once(site: Any) -> None:
 
     assert sorted(said) == ["done: judge visit 1", "stale: nothing to do"]
     assert (site.paid(), site.server.counts().paid_twice) == (2, {})
-    assert site.opened.maker is not None
-    with site.opened.read() as session:
-        assert session.query(PromptVersionRow).count() == 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ import click
 import pytest
 
 from ops.cli import output
+from ops.cli.processes import TICK_LOCK
+from ops.valkey import prepare
 from ops.web.app import read_facts
+from workers.lock import Lock
 
 EVOCTL = (sys.executable, "-m", "ops.cli")
 READING = (("status",), ("runs",), ("stats",), ("results", "file-naming"), ("vote", "--json"), ("show", "file-naming"))
 WRITING = (
     ("feedback", "add", "file-naming", "--task-id", "t", "--input", "description=x", "--ok"),
     ("enqueue", "file-naming"),
-    ("assign", "file-naming", "t1"),
+    ("assign", "file-naming", "--task-id", "t1"),
     ("cancel", "r1"),
     ("promote", "file-naming", "1", "--yes"),
     ("rollback", "file-naming", "--yes"),
@@ -216,8 +220,13 @@ def test_every_command_refuses_another_release_s_database(
     at_revision(host, revision)
     before = dump(host)
     vote = ("vote", "--ballot", str(trial.ballots[0]), "--pick", "1")
-    template = str(host.config.parent / "skills" / "file-naming.md")
-    for words in (*READING, *WRITING, vote, ("create", "file-naming", "--variant-a", template)):
+    (host.config.parent / "mine.md").write_text("Name it shortly.", encoding="utf-8")
+    for words in (
+        *READING,
+        *WRITING,
+        vote,
+        ("create", "file-naming", "--variant-a", str(host.config.parent / "mine.md")),
+    ):
         said = evoctl(*words)
         assert (said.code, what in said.err, hint in said.err) == (1, True, True), (words, said)
 
@@ -258,6 +267,7 @@ def test_up_brings_an_older_database_up_to_date(
     upgrade(engine, "0001")
     refused = evoctl("status")
     monkeypatch.delenv("RQ_REDIS_URL")
+    prepare(host, free_port())
     try:
         said = evoctl("up", "--detach", "--no-web", "--no-worker")
         status = evoctl("status")
@@ -269,14 +279,20 @@ def test_up_brings_an_older_database_up_to_date(
     assert (refused.code, said.code, status.code, after) == (1, 0, 0, SCHEMA)
 
 
+def free_port() -> int:
+    """Return a port that other servers of this machine do not look for."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 # --- two of them ------------------------------------------------------------------------------------------------------
 
 
-def test_of_two_ups_at_the_same_moment_one_runs(
-    host: Any, evoctl: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
-) -> None:
+def test_of_two_ups_at_the_same_moment_one_runs(host: Any, evoctl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started together, one runs and the other says that it does not; there is one of each process, and `down` ends it."""
     monkeypatch.delenv("RQ_REDIS_URL")
+    prepare(host, free_port())
     words = [*EVOCTL, "up", "--detach", "--no-web", "--json"]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
@@ -284,19 +300,22 @@ def test_of_two_ups_at_the_same_moment_one_runs(
     finally:
         down = evoctl("down", "--json").data
 
-    assert sorted(code == 0 for *_, code in ended) == [False, True], ended
+    told = (host.log_dir / "up.log").read_text(encoding="utf-8")
+    assert sorted(code == 0 for *_, code in ended) == [False, True], f"{ended}\n{told}"
     assert next(code for *_, code in ended if code) == 8, ended
     assert down == {"stopped": True, "left_behind": 0}
 
 
-@pytest.fixture(name="until")
-def _until() -> Callable[..., None]:
-    """Wait until something holds."""
+def test_a_look_at_the_lock_keeps_no_tick_away(evoctl: Any, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks whether a tick runs holds its lock for an instant; a tick that starts just then is not refused."""
+    monkeypatch.setattr("workers.lock.PROBED_S", 10.0)
+    monkeypatch.setattr("workers.tick.run", lambda _home: None)
+    lock = Lock(host.locks / TICK_LOCK)
+    assert lock.take()
+    look = threading.Timer(0.3, lock.release)
+    look.start()
 
-    def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+    said = evoctl("tick")
 
-    return until
+    look.join()
+    assert said.code == 0, said
