@@ -21,9 +21,9 @@ HEAD = ("READING", "STATE", "AGE S", "COST MS", "VALUE", "SOURCE")
 @command("gate", examples="evoctl gate\nevoctl gate --json")
 @pass_call
 def gate(call: Call) -> None:
-    """Show whether evolution may ask a model now, and each reading behind it.
+    """Show whether evolution may ask a model now.
 
-    A reading that is absent does not exist on this machine. One that is unknown could be read before and cannot now: it
+    Each reading behind that is listed. One that is absent does not exist on this machine; one that is unknown could be read before and cannot now: it
     keeps the gate closed.
     """
     verdict = call.overview().gate()

@@ -44,7 +44,7 @@ COMMANDS = {
     "promote": Entry("DECIDE", "decide:promote", "Put a variant in use now."),
     "rollback": Entry("DECIDE", "decide:rollback", "Put an earlier prompt back in use now."),
     "status": Entry("SEE", "see:status", "Show every skill, what runs and what waits."),
-    "gate": Entry("SEE", "gate:gate", "Show whether evolution may ask a model now, and each reading behind it."),
+    "gate": Entry("SEE", "gate:gate", "Show whether evolution may ask a model now."),
     "stats": Entry("SEE", "stats:stats", "Show accuracy by skill and version, and evolution's metrics."),
     "results": Entry("SEE", "results:results", "Show how a skill's test stands."),
     "runs": Entry("SEE", "see:runs", "List runs."),

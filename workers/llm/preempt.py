@@ -82,7 +82,7 @@ class Watcher:
 
     def _watch_runners(self) -> None:
         watch = self._gate.runners.watch((self._tag,))
-        while not self._done.is_set():
+        while not self._done.wait(self._gate.settings.runner_poll_s):
             try:
                 busy = watch.busy()
             except Unseen:  # on another machine: the list is all there is to see
@@ -92,7 +92,6 @@ class Watcher:
                 with contextlib.suppress(OSError):
                     self._gate.used_now()
                 return
-            self._done.wait(self._gate.settings.runner_poll_s)
 
     def _watch_list(self) -> None:
         while not self._done.wait(self._gate.settings.ps_poll_s):
