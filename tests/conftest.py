@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.corpus import TRIED
 from workers.home import Home
 
 POSTGRES = "EVOCTL_TEST_POSTGRES"
@@ -82,6 +83,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"refused: {line}", red=True)
     for mark, count in config.stash.get(_counted, {}).items():
         terminalreporter.write_line(f"left out: {count} {mark} test{'s' * (count > 1)}, {LEFT_OUT[mark]}")
+    for (kind, door), count in sorted(TRIED.items()):
+        terminalreporter.write_line(f"bad input: {kind} through {door}: {count} tried and inert")
 
 
 @pytest.fixture(name="postgres_database")

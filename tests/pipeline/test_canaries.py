@@ -11,13 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from pipeline import examples
 from pipeline.algorithms.invisible import is_hidden
-from pipeline.dedupe import Contender, DedupeCase, dedupe
+from pipeline.dedupe import Contender, DedupeCase, Earlier, dedupe
 from pipeline.domain import Ending, Fate, Role, SampleId, Stage, VariantId
 from pipeline.fitness import Item
 from pipeline.flow import Embed, Embedded, Failed, FailureKind, Generate, Generated, Reply, Request, drive
@@ -28,13 +27,14 @@ from pipeline.replay import ReplayCase, replay
 from pipeline.rules import Rules
 from pipeline.search import MutateCase
 from pipeline.skills import PromptTemplate
+from tests.corpus import cases
 from tests.searching import after
 
 SEARCHES = 200
 FLOWS = 120  # of each kind, with replies of any kind
-CORPUS = Path(__file__).parents[1] / "corpus"
-HOSTILE = [json.loads(line)["text"] for line in (CORPUS / "injection.jsonl").read_text("utf-8").splitlines()]
-BODIES = [json.loads(line)["body"][:500] for line in (CORPUS / "llm.jsonl").read_text("utf-8").splitlines()]
+HOSTILE = [case.text for case in cases("orders")]
+HOSTILE += [case.filled(canary="ba5eba11")[:2000] for case in cases("injection")]
+BODIES = [case.more["body"][:500] for case in cases("replies")] + [case.filled()[:500] for case in cases("llm")]
 TEMPLATE = PromptTemplate("Name the picture by what it shows.", "Text: {{text}}\nFile: {{original_name}}\nName:")
 GOOD = (
     "Use lower case letters and hyphens only.", "Keep the ending of the file as it was.", "Answer with the name alone.",
@@ -289,7 +289,12 @@ def test_dedupe_and_replay_survive_any_reply(rules_with: Callable[..., Rules]) -
         contenders = tuple(
             Contender(variant=VariantId(n), instruction=text, fitness=0.5) for n, text in enumerate(GOOD, 1)
         )
-        case = DedupeCase(rules=rules_with(), contenders=contenders, incumbent=TEMPLATE.instruction, earlier=(GOOD[0],))
+        case = DedupeCase(
+            rules=rules_with(),
+            contenders=contenders,
+            incumbent=TEMPLATE.instruction,
+            earlier=(Earlier(GOOD[0], "lost"),),
+        )
         found = drive(dedupe(case), Anything(seed))
         assert {one.variant for one in found.fates} == {one.variant for one in contenders}
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.leaks import Ground, leaks, reason
 from pipeline.meta_prompt import fenced, plain, sealed
+from tests.corpus import Case, each
 
 HERE = Path(__file__).parents[1]
-CORPUS = [json.loads(line) for line in (HERE / "corpus/injection.jsonl").read_text("utf-8").splitlines()]
 SAMPLE = "A red canoe lies on the shore of lake Bled at dawn, seen from the castle of the bishops"
 
 
@@ -21,23 +20,24 @@ def good_prompts() -> list[str]:
     """Return the prompts of people, without those that are gibberish on purpose."""
     folder = HERE / "data/prompts"
     rows = [json.loads(line) for line in (folder / "text-quality.jsonl").read_text("utf-8").splitlines()]
-    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text("utf-8").splitlines()]
+    kit = HERE.parent / "models/data/labelled-pairs.jsonl"
+    pairs = [json.loads(line) for line in kit.read_text("utf-8").splitlines()]
     texts = [row["text"] for row in rows if row["kind"] in ("good", "telegraphic")]
     return list(dict.fromkeys([*texts, *(row[side] for row in pairs for side in ("a", "b"))]))
 
 
-@pytest.mark.parametrize("row", CORPUS, ids=lambda row: row["id"])
-def test_an_injection_is_named(row: dict[str, Any]) -> None:
+@each("orders")
+def test_an_injection_is_named(case: Case) -> None:
     """Each text of the corpus is refused by the name of what it has; fences and verdicts are taken care of elsewhere."""
-    found = leaks(row["text"])
+    found = leaks(case.text)
 
-    assert found == () if row["found"] is None else row["found"] in found
+    assert found == () if case.more["found"] is None else case.more["found"] in found
 
 
-@pytest.mark.parametrize("row", CORPUS, ids=lambda row: row["id"])
-def test_an_injection_does_not_leave_its_fence(row: dict[str, Any]) -> None:
+@each("orders")
+def test_an_injection_does_not_leave_its_fence(case: Case) -> None:
     """In a question to a model it stays between the marks, whose number it cannot know."""
-    inside = sealed(f"TASK: judge\n{fenced('PROMPT', row['text'])}", 5).split("\n")
+    inside = sealed(f"TASK: judge\n{fenced('PROMPT', case.text)}", 5).split("\n")
 
     assert inside[1].startswith("<<<PROMPT-")
     assert inside[-1] == f"{inside[1][3:]}>>>"

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from pipeline.flow import Embedded, Failed, FailureKind, Generate, Generated, Sa
 from pipeline.rules import Rules
 from pipeline.settings import Models, Settings
 from pipeline.skills import SkillSpec
+from tests.corpus import Case, cases, counted, each
 from workers.llm.bounded import MOST_BYTES
 from workers.llm.ollama import OllamaClient
 from workers.llm.ps import Unknown, look_at
@@ -28,7 +28,7 @@ from workers.llm.retry import RunnerCrashed, Transient, retrying
 from workers.llm.sizes import memory_need
 
 OWN = "smollm2:360m-instruct-q4_K_M"
-CORPUS = [json.loads(line) for line in (Path(__file__).parents[2] / "corpus/llm.jsonl").read_text("utf-8").splitlines()]
+CORPUS = [case.more for case in cases("replies")]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
 MOST_COUNTED = 2**31 - 1
 END = '{"done":true,"done_reason":"stop","prompt_eval_count":7,"eval_count":2}'
@@ -98,16 +98,17 @@ def check_storable(ending: object) -> None:
     assert json.loads(json.dumps([ending.mean_logprob, ending.min_logprob], allow_nan=False))
 
 
-@pytest.mark.parametrize("row", CORPUS, ids=lambda row: row["id"])
-def test_a_hostile_reply_ends_as_it_should(script: Any, client: OllamaClient, row: dict[str, Any]) -> None:
+@each("replies")
+def test_a_hostile_reply_ends_as_it_should(script: Any, client: OllamaClient, case: Case) -> None:
     """Each reply of the corpus is text, a failed call, or a named trouble that the retry layer knows."""
-    script.acts["/api/generate"] = [raw(whole(row))]
+    script.acts["/api/generate"] = [raw(whole(case.more))]
 
     ending = write(client)
 
     check_storable(ending)
-    if row["ends"] != "any":
-        assert named(ending) == row["ends"]
+    if case.more["ends"] != "any":
+        assert named(ending) == case.more["ends"]
+    counted("replies", "the client")
 
 
 def test_no_mutation_of_a_reply_breaks_the_client(script: Any, client: OllamaClient) -> None:
