@@ -1,9 +1,12 @@
-"""The doorbell: the only module that imports rq and redis. It carries ids and words of ours, never a text."""
+"""The doorbell. It carries ids and words of ours, never a text.
+
+With `worker` and `redis_facts` the only module that imports rq or redis.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -30,6 +33,7 @@ FUNCTIONS = {
 }
 RESULT_TTL_S = 3600  # a finished job stays in the dashboard this long
 FAILURE_TTL_S = 30 * 24 * 3600
+NUMBERS = range(1, 2**31)  # what the ids of a database may be
 SOCKET_S = 1.0  # a bell is best effort: an absent Redis may not cost more
 
 
@@ -152,6 +156,15 @@ def connect(url: str) -> Redis:
     )
 
 
+def are_numbers(args: Sequence[Any]) -> bool:
+    """Tell whether a job was given what our jobs take: the number of a step and of an attempt.
+
+    >>> are_numbers((42, 1)), are_numbers((True, 1)), are_numbers(("42", 1)), are_numbers((42,))
+    (True, False, False, False)
+    """
+    return len(args) == len(("step", "attempt")) and all(type(one) is int and one in NUMBERS for one in args)
+
+
 _adopted: list[Job] = []  # of a process that works for a job of its parent
 
 
@@ -170,9 +183,9 @@ def current_job_id() -> str:
 
 
 def current_meta() -> dict[str, Any]:
-    """Return the meta of the RQ job that runs this code; empty outside a job."""
+    """Return the meta of the RQ job that runs this code; empty outside a job, or when it is no object."""
     job = _current_job()
-    return dict(job.meta) if job is not None else {}
+    return dict(job.meta) if job is not None and isinstance(job.meta, dict) else {}
 
 
 def note_waiting(reason: str) -> None:

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from pipeline.domain import Stage
+from pipeline.errors import BadInput
 from pipeline.gate import Wish
 from pipeline.setting import from_data
 from pipeline.settings import GateSettings
@@ -28,7 +29,13 @@ OTHER_JOB = "another evolution job is running"
 
 
 def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None) -> str:
-    """Work on one step, alone on this machine; return what came of it in words without any text of others."""
+    """Work on one step, alone on this machine; return what came of it in words without any text of others.
+
+    Raises:
+        BadInput: these are no numbers of a step and an attempt; a stock worker hands over whatever Redis holds.
+    """
+    if not queues.are_numbers((step_id, attempt)):
+        raise BadInput("A job takes two whole numbers, of a step and of an attempt.")
     place = (home or find_home()).ensure()
     hold = queues.current_meta().get("hold")
     held_back = False

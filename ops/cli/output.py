@@ -18,11 +18,10 @@ from typing import Any, Protocol
 
 import click
 
-from pipeline.algorithms.invisible import is_hidden
+from pipeline.algorithms.invisible import visible
 
 LIMIT = 4000  # characters of one text
 CELL = 60  # characters of one table cell on a terminal
-BYTE, PLANE = 0xFF, 0xFFFF
 WIDE = frozenset("WF")  # East Asian widths that take two columns
 
 
@@ -40,7 +39,7 @@ def show(text: object, *, newlines: bool = False, limit: int = LIMIT) -> str:
     whole = str(text)
     if newlines:
         whole = whole.replace("\r\n", "\n")
-    kept = "".join(c if newlines and c == "\n" else _harmless(c) for c in whole[:limit])
+    kept = visible(whole[:limit], newlines=newlines)
     return kept if len(whole) <= limit else f"{kept}... ({len(whole) - limit} more characters)"
 
 
@@ -152,15 +151,6 @@ def _live() -> Iterator[Teller]:
     console = Console(stderr=True)
     with console.status(Text("...")) as status:
         yield lambda words: status.update(Text(words))  # a Text is never read as markup
-
-
-def _harmless(char: str) -> str:
-    if not is_hidden(char):
-        return char
-    code = ord(char)
-    if code <= BYTE:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= PLANE else f"\\U{code:08x}"
 
 
 def _cell(value: object, limit: int) -> str:

@@ -18,6 +18,7 @@ from ops.cli.output import show
 if TYPE_CHECKING:
     from workers.home import Home
 
+WORKER_CLASS = "workers.worker.EvolutionWorker"  # a plain `rq worker` runs whatever Redis names
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -135,6 +136,7 @@ def environment(home: Home) -> dict[str, str]:
         "EVOCTL_HOME": str(home.root),
         "EVOCTL_CONFIG": str(home.config),
         "RQ_REDIS_URL": home.redis_url,
+        "RQ_WORKER_CLASS": os.environ.get("RQ_WORKER_CLASS") or WORKER_CLASS,
         "OPENBLAS_NUM_THREADS": "1",  # one worker of low priority needs no more
     }
     if sys.platform == "darwin":

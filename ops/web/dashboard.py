@@ -6,7 +6,6 @@ are not as expected, the page does not start.
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import re
@@ -23,6 +22,7 @@ from rq.serializers import DefaultSerializer
 
 from pipeline.errors import EvolutionError
 from workers.home import Home
+from workers.plain_data import plain_loads
 from workers.queues import connect
 
 FOLDER = "rq_dashboard"
@@ -79,28 +79,6 @@ def escaped_templates(sources: Mapping[str, str] | None = None) -> dict[str, str
     if base.count(SCRIPT[2]) != SCRIPTS or base.count("<script") != SCRIPTS:
         _unknown(WITH_SCRIPTS)
     return {f"{FOLDER}/{name}": text for name, text in (made | {WITH_SCRIPTS: base}).items()}
-
-
-class PlainUnpickler(pickle.Unpickler):
-    """Reads numbers, texts and containers of them; a pickle that names a function or class is refused."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        """Refuse every global: calling one is how a pickle runs code."""
-        raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
-
-
-def plain_loads(data: bytes) -> Any:
-    """Read a pickle of plain data.
-
-    Raises:
-        pickle.UnpicklingError: it names a function or class, or is broken.
-    """
-    try:
-        return PlainUnpickler(io.BytesIO(data)).load()
-    except pickle.UnpicklingError:
-        raise
-    except Exception as error:  # hostile bytes make it raise anything
-        raise pickle.UnpicklingError("this is not a pickle") from error
 
 
 def restrict_pickle() -> None:

@@ -143,6 +143,7 @@ def test_env_prints_lines_that_a_shell_can_evaluate(evoctl: Any, host: Any, monk
         "EVOCTL_HOME",
         "EVOCTL_CONFIG",
         "RQ_REDIS_URL",
+        "RQ_WORKER_CLASS",
         "OPENBLAS_NUM_THREADS",
         "DATABASE_URL",
     ]
