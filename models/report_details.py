@@ -20,6 +20,7 @@ from pipeline.errors import NotFound
 from pipeline.search import Tally
 
 VERSION = re.compile(r"v(\d{1,9})")
+NAME = re.compile(r"\w{1,100}", re.ASCII)  # a name or number; a text of others is not given to the database
 IDS = 2**31  # an id beyond it is in no table
 
 
@@ -173,7 +174,7 @@ def find_variant(session: Session, name: str, skill: str | None = None) -> int:
         query = query.where(VariantRow.variant_id == int(name))
     else:
         query = query.where(VariantRow.name == name, VariantRow.name != "").order_by(VariantRow.run_id.desc())
-    found = session.scalar(query.limit(1))
+    found = session.scalar(query.limit(1)) if NAME.fullmatch(name) else None
     if found is None:
         what = f"{skill} has no variant {name!r}." if skill else f"There is no variant {name!r}."
         raise NotFound(what, hint=f"evoctl results {skill}" if skill else "evoctl runs")

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - help and completion import none of what the command needs
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 
 from ops.cli.call import Call, command, pass_call
 from ops.cli.evolve import say_unrung
+from ops.cli.finite import FiniteRange
 from ops.cli.skill import SKILL
 from pipeline.errors import BadInput
 
@@ -39,7 +41,7 @@ def _variant_options(function: Any) -> Any:
 @SKILL
 @_variant_options
 @click.option("--votes", "max_votes", type=click.IntRange(1, 1000), metavar="N", help="Most votes of this test.")
-@click.option("--days", "max_days", type=click.FloatRange(0.01, 365), metavar="N", help="Most days of this test.")
+@click.option("--days", "max_days", type=FiniteRange(0.01, 365), metavar="N", help="Most days of this test.")
 @click.option(
     "--live", is_flag=True, help="No ballots: each task is given one prompt, and `outcome` tells how it went."
 )
@@ -100,9 +102,10 @@ def _instruction(path: str) -> str:
     from pipeline.skills import PLACEHOLDER, parse_template
 
     try:
-        if not Path(path).is_file():
+        if not stat.S_ISREG(Path(path).stat().st_mode):
             raise BadInput(f"{path} is no file.")
-        content = Path(path).read_bytes()[: MAX_FILE + 1]
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE + 1)
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise BadInput(f"{path} cannot be read.", why=error.strerror or str(error)) from error

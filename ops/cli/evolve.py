@@ -12,6 +12,7 @@ import click
 
 from ops.cli.call import Call, command, pass_call
 from ops.cli.failures import NEGATIVE
+from ops.cli.finite import FiniteRange
 from ops.cli.output import progress, show
 from ops.cli.results import run_number
 from ops.cli.skill import SKILL
@@ -30,13 +31,6 @@ MODES = ("race", "promptbreeder")
 LEAST_MIN, MOST_MIN = 0.1, 1e6  # min of model time
 
 
-def _minutes(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Read a number of minutes; click's own ranges let "nan" pass."""
-    if value is not None and not LEAST_MIN <= value <= MOST_MIN:
-        raise click.BadParameter(f"{value:g} is not between {LEAST_MIN:g} and {MOST_MIN:g}", ctx, param)
-    return value
-
-
 @command(
     "enqueue",
     examples="evoctl enqueue file-naming --dry-run\nevoctl enqueue file-naming --budget light\n"
@@ -48,7 +42,7 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float | None) ->
 @click.option("--population", type=click.IntRange(2, 100), help="Prompts of a generation (promptbreeder).")
 @click.option("--budget", type=click.Choice(BUDGET_NAMES), help="Most calls and minutes, by name.")
 @click.option("--calls", "budget_calls", metavar="N", type=click.IntRange(10), help="Most model calls.")
-@click.option("--minutes", "budget_min", metavar="N", type=float, callback=_minutes, help="Most model time.")
+@click.option("--minutes", "budget_min", metavar="N", type=FiniteRange(LEAST_MIN, MOST_MIN), help="Most model time.")
 @click.option("--mode", type=click.Choice(MODES), help="How better prompts are looked for.")
 @click.option("--force", is_flag=True, help="Despite the cooldown, too few labelled samples, or for a poor candidate.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")

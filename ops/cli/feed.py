@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - help and completion import none of what the commands need
 from __future__ import annotations
 
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -221,14 +222,14 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
 
 
 def _regular(file: str) -> IO[bytes]:
-    if Path(file).is_dir():
-        raise BadInput(f"{file} is a folder.")
     try:
-        opened = Path(file).open("rb")  # noqa: SIM115 - the caller closes it
+        mode = Path(file).stat().st_mode
+        opened = Path(file).open("rb") if stat.S_ISREG(mode) else None  # noqa: SIM115 - the caller closes it
     except (OSError, ValueError) as error:
         raise BadInput(f"{file} cannot be read.", why=getattr(error, "strerror", "") or str(error)) from error
-    if not opened.seekable():
-        opened.close()
+    if opened is None and stat.S_ISDIR(mode):
+        raise BadInput(f"{file} is a folder.")
+    if opened is None:  # opening a pipe would wait for its other end, and a device may never end
         raise BadInput(f"{file} is no regular file.", hint="Use `-` and standard input.")
     return opened
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.cli.call import Call, Group, command, pass_call
+from ops.cli.finite import FiniteRange
 from ops.cli.output import number, table
 from ops.cli.skill import SKILL
 from ops.cli.words import SIMULATED, accuracy
@@ -107,7 +108,7 @@ def lab() -> None:
 @command("power", examples="evoctl lab power file-naming\nevoctl lab power file-naming --gain 0.1 --votes 60 --json")
 @SKILL
 @click.option(
-    "--gain", "gains", type=click.FloatRange(0, 1, min_open=True), multiple=True, default=GAINS, show_default=True,
+    "--gain", "gains", type=FiniteRange(0, 1, min_open=True), multiple=True, default=GAINS, show_default=True,
     metavar="X", help="Difference in accuracy to look for, between 0 and 1; may be given again.",
 )  # fmt: skip
 @click.option(

@@ -10,6 +10,7 @@ import click
 
 from ops.cli.call import Call, command, pass_call
 from ops.cli.failures import NEGATIVE
+from ops.cli.finite import FiniteRange
 from ops.cli.output import number, table
 from ops.cli.skill import OPTIONAL_SKILL
 from ops.cli.words import SIMULATED, failure, minutes
@@ -48,7 +49,7 @@ def span(ctx: click.Context, param: click.Parameter, value: str | None) -> timed
     "--since", metavar="SPAN", callback=span, help="Metrics of the last 36h, 30d or 8w; default: of all time."
 )
 @click.option(
-    "--fail-under", type=click.FloatRange(0, 1), metavar="X", help="Exit 6 when an accuracy is below X or unknown."
+    "--fail-under", type=FiniteRange(0, 1), metavar="X", help="Exit 6 when an accuracy is below X or unknown."
 )
 @pass_call
 def stats(call: Call, skill: str | None, *, since: timedelta | None, fail_under: float | None) -> int:

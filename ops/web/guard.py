@@ -146,9 +146,11 @@ def same_origin(asked: Request) -> bool:
 
 
 def _refuse_host() -> AnyResponse | None:
-    host = request.environ.get("HTTP_HOST", "")
-    if host_allowed(host):
+    host, target = request.environ.get("HTTP_HOST", ""), request.environ.get("REQUEST_URI", "/")
+    if host_allowed(host) and target.startswith("/"):
         return None
+    if host_allowed(host):
+        host = target  # a whole address names its own host, and only a proxy is asked that way
     return _page(
         400,
         "This name is not allowed",
