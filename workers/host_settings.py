@@ -95,7 +95,9 @@ def _value(document: Document, entry: Entry, kind: type[Any], about: Field[Any],
         raise document.error(entry.key, f"{name} must be {KINDS[kind]}.", hint=hint)
     limits = cast("About", about.metadata["about"])
     if limits.choices and value not in limits.choices:
-        raise document.error(entry.key, f"{name} must be one of: {', '.join(limits.choices)}.")
+        near = closest(value, list(limits.choices))
+        hint = f"Did you mean '{near}'?" if near else f"Write {' or '.join(limits.choices)}."
+        raise document.error(entry.key, f"{name} must be one of: {', '.join(limits.choices)}.", hint=hint)
     low, high = limits.low, limits.high
     if (low is not None and value < low) or (high is not None and value > high):
         between = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"

@@ -18,6 +18,7 @@ from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
+    from workers.client import Evolution
 
 MAX_FILE = 256 * 1024  # bytes of a prompt
 LETTERS = "abcdefghij"
@@ -67,7 +68,14 @@ def create(
     with call.evolution() as evolution:
         given_rules = {"max_votes": max_votes, "max_days": max_days, "mode": "live" if live else None}
         settings = _with(evolution.config.settings, given_rules)
+        if max_votes is not None and settings.voting.mode == "live":
+            raise BadInput(
+                "--votes counts ballots, and a live test has none.",
+                why=f"It ends after {settings.voting.live_max_tasks} tasks (voting.live_max_tasks).",
+                hint="Leave --votes out, or --live.",
+            )
         started = evolution.create(skill, instructions, reason=reason, settings=settings)
+        told = _told(evolution, skill)
     names = [f"variant_{letter}" for letter, _ in given]
     for name, text in zip(names, instructions, strict=True):
         if found := leaks(text):
@@ -82,7 +90,7 @@ def create(
     call.result("create", data, lambda: f"Run r{started.run} of {skill} {said}.{' ' + needs if needs else ''}")
     say_unrung(call, started)
     if live:
-        call.next(f"evoctl assign {skill} --task-id ID", f"evoctl outcome {skill} ID --ok (or --bad)")
+        call.next(f"evoctl assign {skill} --task-id ID", f"evoctl outcome {skill} ID --ok {told}")
     else:
         call.next(f"evoctl vote {skill}", f"evoctl results {skill}")
 
@@ -91,6 +99,16 @@ def _with(settings: Settings, voting: dict[str, Any]) -> Settings:
     """Put the options over the configuration."""
     given = {name: value for name, value in voting.items() if value is not None}
     return replace(settings, voting=replace(settings.voting, **given)) if given else settings
+
+
+def _told(evolution: Evolution, skill: str) -> str:
+    """Write the options by which a host tells of a task that is not known yet: its input and its output."""
+    from pipeline.skills import PLACEHOLDER
+    from workers.host_config import read_template
+
+    text = read_template(evolution.config.path, evolution.config.skill(skill).template)
+    fields = dict.fromkeys(PLACEHOLDER.findall(text))
+    return " ".join([*(f"--input {name}=TEXT" for name in fields), "--output TEXT"])
 
 
 def _instruction(path: str) -> str:

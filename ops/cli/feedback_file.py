@@ -7,6 +7,7 @@ Keys: `task_id`, `input` (object of named texts), `output`, `expected` (or `corr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -172,6 +173,8 @@ def _fields(value: object) -> tuple[tuple[str, str], ...]:
             raise BadRow(f"a name in 'input' must have 1 to {MAX_NAME} characters")
         if isinstance(item, bool) or not isinstance(item, str | int | float):
             raise BadRow(f"'input.{name}' must be a text or a number")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise BadRow(f"'input.{name}' is too large a number")
         found.append((storable(name, "input"), storable(str(item), f"input.{name}")))
     return tuple(found)
 

@@ -38,7 +38,8 @@ def assign(call: Call, skill: str, *, task_id: str, only_text: bool) -> None:
 
 @command(
     "outcome",
-    examples="evoctl outcome file-naming t42 --ok\nevoctl outcome file-naming t42 --bad --input description='A cat' --output cat.jpg",
+    examples="evoctl outcome file-naming t42 --ok --input description='A cat' --output sleeping-cat.jpg\n"
+    "evoctl outcome file-naming t42 --bad --correct sleeping-cat.jpg",
 )
 @SKILL
 @click.argument("task_id", metavar="TASK_ID")
@@ -50,7 +51,7 @@ def assign(call: Call, skill: str, *, task_id: str, only_text: bool) -> None:
 def outcome(call: Call, /, skill: str, task_id: str, **given: Any) -> None:
     """Record how an assigned task went.
 
-    It counts for the prompt that `assign` gave.
+    It counts for the prompt that `assign` gave. The first word about a task needs its input and its output.
     """
     if given["ok"] is None:
         raise click.UsageError("It needs --ok or --bad.")
