@@ -68,11 +68,13 @@ def prepare(home: Home, port: int = 0) -> tuple[str, list[str]]:
 
 
 def _config(folder: Path, port: int, password: str) -> str:
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     # AOF survives kill -9 (measured: 300 of 300 jobs); snapshots would not and are off.
     lines = (
         "bind 127.0.0.1",
+        "protected-mode yes",
         f"port {port}",
-        f'dir "{folder}"',
+        f'dir "{quoted}"',
         "appendonly yes",
         "appendfsync everysec",
         'save ""',

@@ -7,6 +7,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+
 from ops.supervise import answers
 from ops.valkey import prepare, server
 from workers.home import Home, find_home
@@ -57,3 +62,44 @@ def test_the_homes_own_server_is_found(tmp_path: Path) -> None:
     assert found.pid == valkey.pid
     assert home.redis_url_file.stat().st_mode & 0o077 == 0
     assert Path(command[1]).stat().st_mode & 0o077 == 0
+
+
+def test_the_server_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It listens on 127.0.0.1 only, wants its password, drops no bell when full, and keeps an append-only file."""
+    home = find_home(str(tmp_path / 'ho"me \\ x'), str(tmp_path / "config.yaml")).ensure()
+    url, command = prepare(home)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
+        try:
+            end = time.monotonic() + 10
+            while not answers(url):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            listening = {
+                (c.laddr.ip, c.laddr.port) for c in psutil.Process(valkey.pid).net_connections() if c.status == "LISTEN"
+            }
+            with Redis.from_url(url) as owner, Redis.from_url(url.replace("//:", "//:x")) as other:
+                wanted = (
+                    "bind",
+                    "protected-mode",
+                    "maxmemory",
+                    "maxmemory-policy",
+                    "appendonly",
+                    "save",
+                    "port",
+                    "dir",
+                )
+                found = {name: owner.config_get(name)[name] for name in wanted}
+                with pytest.raises(AuthenticationError):
+                    other.ping()
+            with Redis(port=int(found["port"])) as stranger, pytest.raises(AuthenticationError):
+                stranger.set("rq:job:x", "y")
+        finally:
+            valkey.terminate()
+
+    assert listening == {("127.0.0.1", int(found["port"]))}
+    assert found | {"port": ""} == {
+        "bind": "127.0.0.1", "protected-mode": "yes", "maxmemory": str(64 * 1024 * 1024), "maxmemory-policy": "noeviction",
+        "appendonly": "yes", "save": "", "port": "", "dir": str(home.root / "valkey"),
+    }  # fmt: skip
+    assert (home.root / "valkey").stat().st_mode & 0o077 == 0
+    assert len(url.partition("//:")[2].partition("@")[0]) == 32

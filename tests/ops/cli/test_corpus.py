@@ -145,12 +145,12 @@ def test_a_configuration_is_used_or_refused_with_its_line(evoctl: Any, host: Hom
     host.config.write_bytes(content)
     if case.more.get("make"):
         os.mkfifo(host.config.parent / "pipe")
-    for words in (
-        ("stats",),
+    others = (
         ("doctor", "--json"),
         ("enqueue", "file-naming", "--dry-run", "--json"),
         ("assign", "file-naming", "--task-id", "t"),
-    ):
+    )
+    for words in (("stats",), others[len(case.name) % len(others)]):
         before = tree(host.config.parent)
 
         said = evoctl(*words)
@@ -162,10 +162,10 @@ def test_a_configuration_is_used_or_refused_with_its_line(evoctl: Any, host: Hom
         assert tree(host.config.parent) == before
     assert host.config.read_bytes() == content
     assert not marker.exists()
-    counted("yaml", "config.yaml", 4)
+    counted("yaml", "config.yaml", 2)
 
 
-@pytest.mark.parametrize("name", ["escape", "c1", "byte-surrogate", "hundred-thousand", "fifo", "device-file"])
+@pytest.mark.parametrize("name", ["escape", "byte-surrogate", "fifo"])
 def test_the_program_itself_says_the_same(host: Home, work: Path, name: str) -> None:
     """A real process, with real bytes in its arguments and on its outputs, ends soon and prints no control character."""
     case = next(case for case in cases("names") if case.name == name)

