@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import pickle
 import sqlite3
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from redis import Redis
 from rq import Queue
 from rq.job import Job
+from rq.logutils import colorizer
 from rq.serializers import DefaultSerializer
 
 from models.work_tables import StepRow
@@ -26,6 +30,7 @@ from tests.corpus import Case, cases, counted
 from workers import jobs
 from workers.plain_data import PlainPickle
 from workers.queues import FUNCTIONS, QUEUE
+from workers.worker import log_harmlessly
 
 JOBS = cases("jobs")
 NOTHING = "stale: nothing to do"
@@ -173,6 +178,32 @@ def test_both_serializers_read_each_other() -> None:
     assert (
         DefaultSerializer.loads(PlainPickle.dumps(value)) == PlainPickle.loads(DefaultSerializer.dumps(value)) == value
     )
+
+
+@pytest.fixture(name="written")
+def _written() -> Iterator[io.StringIO]:
+    """Return what a log like the worker's writes; the process's own log is put back afterwards."""
+    factory, colours, text = logging.getLogRecordFactory(), colorizer.notty, io.StringIO()
+    handler, log = logging.StreamHandler(text), logging.getLogger("rq.worker.test")
+    log.addHandler(handler)
+    log_harmlessly()
+    yield text
+    log.removeHandler(handler)
+    logging.setLogRecordFactory(factory)
+    colorizer.notty = colours
+
+
+def test_no_text_of_a_job_reaches_the_terminal_raw(written: io.StringIO) -> None:
+    """In a message, an argument or a traceback: it is shown as escapes, and forges no entry of its own."""
+    log, texts = logging.getLogger("rq.worker.test"), cases("terminal")
+    for case in texts:
+        log.error("job %s", case.filled(), exc_info=ValueError(case.filled()))
+
+    said = written.getvalue()
+    assert [char for char in said if is_hidden(char) and char != "\n"] == []
+    assert sum(not line.startswith("    ") for line in said.splitlines()) <= 2 * len(texts)
+    assert "\nError: two" not in said
+    counted("terminal", "the worker's log", len(texts))
 
 
 @pytest.mark.parametrize("numbers", [("1", 1), (1, None), (True, 1), (1.0, 1), (0, 1), (1, -1), (2**31, 1)])
