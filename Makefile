@@ -7,13 +7,14 @@ PEERS  := .venv-peers
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-peers chaos simulate lock clean
+.PHONY: help setup demo test check bench bench-peers chaos kills simulate lock clean
 
 help:
 	@echo "make demo    the whole pipeline, end to end, on simulated models (ARGS=--real: on Ollama)"
 	@echo "make test    all tests but the long ones (ARGS=... goes to pytest)"
 	@echo "make check   linter, formatter, types, import contracts, lock"
-	@echo "make bench   measurements    make chaos   long kill tests    make simulate   long simulations of decisions and alarms"
+	@echo "make bench   measurements    make simulate   long simulations of decisions and alarms"
+	@echo "make chaos   whole evolutions under random faults (SEED=7 MINUTES=10)    make kills   long kill tests"
 	@echo "make bench-peers   our search against others' on a simulated skill (ARGS=--help: what can be chosen)"
 	@echo "make setup   only install    make lock    resolve the dependencies anew"
 	@echo "make clean   remove what the other targets made"
@@ -39,8 +40,12 @@ bench: $(READY)
 bench-peers: $(READY) $(PEERS)/.ready
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
+# SEED=... replays the plan of faults of another run; MINUTES=... with faults, 10 unless given.
 chaos: $(READY)
-	@$(BIN)/pytest -m chaos $(ARGS)
+	@CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(MINUTES) $(BIN)/pytest tests/chaos -m chaos $(ARGS)
+
+kills: $(READY)
+	@$(BIN)/pytest tests/journeys -m chaos $(ARGS)
 
 simulate: $(READY)
 	@$(BIN)/pytest tests/simulation -m simulate --timeout=3000 -s $(ARGS)
