@@ -123,12 +123,13 @@ def _once(session: Session) -> Iterator[str]:
 def _votes(session: Session, world: World) -> Iterator[str]:
     """Each acknowledged vote is there; another one only if it was sent, and then as it was sent."""
     rows = {row.ballot_id: (row.choice, row.position) for row in session.scalars(select(VoteRow))}
-    for ballot, answer in world.votes.items():
-        if rows.get(ballot) not in (answer, *world.unsure.get(ballot, ())):
-            yield f"the vote {answer} on ballot {ballot} is {rows.get(ballot)}"
-    for ballot in rows.keys() - world.votes.keys():
-        if rows[ballot] not in world.unsure.get(ballot, ()):
-            yield f"ballot {ballot} has the vote {rows[ballot]} that nobody gave"
+    for ballot in sorted(rows.keys() | world.votes.keys()):
+        given, unsure = world.votes.get(ballot, []), world.unsure.get(ballot, [])
+        least = len(given) - world.undone[ballot]
+        if not least <= (ballot in rows) <= least + len(unsure):
+            yield f"ballot {ballot} was voted on {len(given)} times, undone {world.undone[ballot]}: {rows.get(ballot)}"
+        elif ballot in rows and rows[ballot] not in given + unsure:
+            yield f"ballot {ballot} has the vote {rows[ballot]} instead of {given + unsure}"
 
 
 def _promotions(session: Session, world: World) -> Iterator[str]:

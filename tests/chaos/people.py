@@ -66,7 +66,7 @@ class People:
 
         def said(code: int, text: str) -> None:
             if code == 0 and json.loads(text)["data"]["undone"]:
-                self.world.undone[number] = self.world.votes.pop(number, ("", None))
+                self.world.undone[number] += 1
                 self.world.counts["undone"] += 1
 
         if number:
@@ -108,7 +108,7 @@ class People:
 
     def _note(self, ballot: int, answer: tuple[str, int | None], *, acknowledged: bool) -> None:
         if acknowledged:
-            self.world.votes[ballot] = answer
+            self.world.votes.setdefault(ballot, []).append(answer)
             self.world.counts["votes"] += 1
         else:
             self.world.unsure.setdefault(ballot, []).append(answer)

@@ -69,9 +69,9 @@ class World:
     watch: Watch
     voter: Voter
     told: list[Feedback]
-    votes: dict[int, tuple[str, int | None]] = field(default_factory=dict)
+    votes: dict[int, list[tuple[str, int | None]]] = field(default_factory=dict)
     unsure: dict[int, list[tuple[str, int | None]]] = field(default_factory=dict)
-    undone: dict[int, tuple[str, int | None]] = field(default_factory=dict)
+    undone: Counter[int] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     commands: list[tuple[subprocess.Popen[str], Callable[[int, str], None]]] = field(default_factory=list)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
