@@ -33,6 +33,7 @@ from workers.queues import FUNCTIONS, QUEUE, connect
 VALKEY_S = 10.0  # for Valkey to answer again
 COLD_S = 1.1  # between two SIGTERM, since RQ ignores a second one within a second
 FLAP_S = 0.05  # half a period at 10 Hz
+GATE_S = 1.5  # a job says that it waits only after a second of waiting
 SHORT_S = 0.4  # how long a job is kept from its commit
 FAILURES = {
     "model-500": {"how": "status", "status": 500},
@@ -72,9 +73,11 @@ class Faults:
         with ExitStack() as held:
             if moment == GATE:
                 held.enter_context(foreground(self.world.scene.home.root))
-                came = watch.wait(lambda: any(s.waiting_for for s in list(watch.steps.values())), patience_s)
+                came = watch.wait(
+                    lambda: any(s.waiting_for for s in list(watch.steps.values())), max(patience_s, GATE_S)
+                )
             elif moment == COMMIT:
-                came = watch.wait(lambda: watch.running and bool(watch.in_flight), patience_s)
+                came = watch.wait(lambda: watch.running, patience_s)
                 held.enter_context(self._nobody_commits())
             elif moment == HANDOFF:
                 before = watch.handoffs
