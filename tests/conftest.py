@@ -24,7 +24,7 @@ POSTGRES = "EVOCTL_TEST_POSTGRES"
 LEFT_OUT: dict[str, str] = {
     "postgres": f"{POSTGRES} names no PostgreSQL server",
     "benchmark": "`make bench` runs them",
-    "chaos": "`make chaos` runs them",
+    "chaos": "`make chaos` and `make kills` run them",
     "simulate": "`make simulate` runs them",
 }
 _counted = pytest.StashKey[dict[str, int]]()

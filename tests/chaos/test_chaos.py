@@ -177,10 +177,10 @@ def _chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_lost_in_three_minutes_of_faults(
+def test_nothing_is_lost_in_two_minutes_of_faults(
     chaos: Callable[[float], Lived],
 ) -> None:
-    """Fifty faults in three minutes: every evolution ends, and every effect is there exactly once."""
+    """Fifty faults in two minutes: every evolution ends, and every effect is there exactly once."""
     lived = chaos(CI_MINUTES)
 
     assert lived.lost == []

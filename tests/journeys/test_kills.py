@@ -73,7 +73,7 @@ def test_a_kill_at_every_boundary_changes_nothing(start_journey: Any, reference:
     """Each boundary meets another victim in one journey; ending, variants and configuration are those of a calm run."""
     _survive(
         start_journey, reference, _plan(0), slack=3.0
-    )  # the machine may be busy; `make chaos` takes the times at their word
+    )  # the machine may be busy; `make kills` takes the times at their word
 
 
 @pytest.mark.chaos
