@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.domain import Stage
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 
 HOURS = 24.0
 SEARCH = frozenset((Stage.MUTATE, Stage.JUDGE, Stage.DEDUPE))

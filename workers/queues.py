@@ -21,6 +21,7 @@ from rq.job import Job
 
 from pipeline.domain import Stage
 from pipeline.errors import Unreachable
+from workers.plain_data import PlainPickle
 
 QUEUE = "evolution"
 FUNCTIONS = {
@@ -173,7 +174,7 @@ def adopt_job(url: str, job_id: str) -> None:
     if not job_id:
         return
     with contextlib.suppress(RedisError, OSError, NoSuchJobError):
-        _adopted[:] = [Job.fetch(job_id, connection=connect(url))]
+        _adopted[:] = [Job.fetch(job_id, connection=connect(url), serializer=PlainPickle)]
 
 
 def current_job_id() -> str:

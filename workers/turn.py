@@ -14,8 +14,8 @@ from typing import Any
 from pipeline.domain import Stage
 from pipeline.errors import BadInput
 from pipeline.gate import Wish
+from pipeline.machine_settings import GateSettings
 from pipeline.setting import from_data
-from pipeline.settings import GateSettings
 from workers import queues, stage_child
 from workers.home import Home, find_home
 from workers.lock import LOCK, POLL_S, WAITING, Lock
@@ -56,8 +56,11 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     A decision or promotion that comes to the head of the queue ends the wait: the single worker must be free for it.
     """
     from workers.llm.gate import Gate  # noqa: PLC0415 - only jobs that were told to wait need it
+    from workers.llm.memory import known_subject, subject_of  # noqa: PLC0415 - same
     from workers.shared_lease import SharedLease  # noqa: PLC0415 - same
 
+    if known_subject(home.root) != subject_of(str(hold["tag"]), str(hold["url"])):
+        return False  # what Redis says is not what tick watches: the job itself asks by its own rules
     settings = from_data(GateSettings, hold["settings"])
     wish = from_data(Wish, hold.get("wish", {}))
     lease = SharedLease(home.redis_url)

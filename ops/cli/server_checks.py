@@ -13,7 +13,7 @@ from workers.llm.processes import CACHE_RAM, MAX_LOADED, NUM_PARALLEL, ServerPro
 from workers.refusal import refuse_without_options
 
 if TYPE_CHECKING:
-    from pipeline.settings import MemorySettings
+    from pipeline.machine_settings import MemorySettings
     from workers.host_config import HostConfig
     from workers.llm.tags import ServerFacts
 

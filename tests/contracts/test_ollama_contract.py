@@ -26,8 +26,9 @@ from pipeline.domain import Role, SkillName
 from pipeline.errors import ModelMissing, Unreachable
 from pipeline.flow import Embed, Embedded, Failed, FailureKind, Generate, Generated, Publish, Sampling
 from pipeline.gate import Wish
+from pipeline.machine_settings import GateSettings
 from pipeline.rules import Rules
-from pipeline.settings import Foreground, GateSettings, Models, Settings
+from pipeline.settings import Foreground, Models, Settings
 from pipeline.skills import SkillSpec
 from workers.lease import foreground
 from workers.llm.gate import Gate

@@ -29,9 +29,10 @@ from pipeline.ballots import Ballot, Card
 from pipeline.bandit import BanditDecision
 from pipeline.decision import INCUMBENT, Verdict
 from pipeline.domain import RunKind, SampleId, SkillName, Stage, VariantId, Waiting
+from pipeline.machine_settings import Work
 from pipeline.replay import Replay
 from pipeline.rules import Rules
-from pipeline.settings import Settings, Voting, Work
+from pipeline.settings import Settings, Voting
 from pipeline.skills import SkillSpec
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)

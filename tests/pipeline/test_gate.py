@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.domain import Stage
 from pipeline.gate import OBSERVED, USE, Reading, Reason, Signal, State, Wish, decide, in_night, is_asked, wish_of
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 
 NOW = 1_000_000.0
 WISH = Wish(quiet_s=60.0, input_quiet_s=60.0, patience_s=1800.0)

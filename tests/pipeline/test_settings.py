@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pipeline.flow import Embedded, Failed, FailureKind, Generated, Published, Scored
+from pipeline.machine_settings import Work
 from pipeline.setting import About, Status, from_data, to_data
-from pipeline.settings import Settings, Voting, Work
+from pipeline.settings import Settings, Voting
 
 SECTIONS = {f.name: getattr(Settings(), f.name) for f in fields(Settings) if is_dataclass(getattr(Settings(), f.name))}
 LEAVES = [(name, f) for name, section in SECTIONS.items() for f in fields(section)]

@@ -31,8 +31,9 @@ from ops.simulator.server import SimulatorServer
 from ops.simulator.worlds.file_naming import FileNamingWorld
 from ops.valkey import prepare
 from pipeline.domain import Fate, MutationType, RunKind, Stage
+from pipeline.machine_settings import GateSettings, Work
 from pipeline.rules import Rules
-from pipeline.settings import GateSettings, Settings, Work
+from pipeline.settings import Settings
 from workers.home import Home
 from workers.host_config import load_host_config, read_template
 from workers.queues import QUEUE, Bells

@@ -19,7 +19,7 @@ from models import checks, steps
 from models.tables import SkillRow
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage, StepState, Waiting
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.lease import LEASE, foreground
 from workers.llm.gate import Gate
 from workers.tick import CONFIG_EVERY, Tick

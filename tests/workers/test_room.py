@@ -17,18 +17,20 @@ from models import loads
 from models.feedback import Feedback
 from models.work_tables import ModelCallRow
 from ops.demo.scene import load_pairs
+from ops.simulator.world import STANDARD_MODELS
 from pipeline.domain import Stage, StepState
 from pipeline.errors import Refused
+from pipeline.machine_settings import NO_SHARE_MIB
 from pipeline.memory import MIB
 from pipeline.rules import Rules
 from pipeline.setting import to_data
-from pipeline.settings import NO_SHARE_MIB
 from workers.client import Evolution
 from workers.clock import now
 from workers.stepping import StepFailed
 
 SKILL = "file-naming"
 OWN, THEIRS, EMBEDDER = "smollm2:360m-instruct-q4_K_M", "qwen2.5-coder:3b", "embeddinggemma:300m"
+USERS_BYTES = next(card for card in STANDARD_MODELS if card.tag == THEIRS).loaded_bytes(4096, 1)
 FOREVER = 2300  # the year in which a model that the user keeps for ever goes at the earliest
 
 
@@ -62,7 +64,7 @@ def kept(site: Any) -> bool:
 
 def tight(site: Any, free_mib: int, **memory: Any) -> None:
     """Leave *free_mib* beside the user's model, on the server and in the settings."""
-    budget_mib = 2_362_232_012 // MIB + 1 + free_mib
+    budget_mib = USERS_BYTES // MIB + 1 + free_mib
     site.server.turn({"memory_budget": budget_mib * MIB})
     site.change(memory={"budget_mib": budget_mib, "min_free_mib": 0, "max_loaded": 3, **memory})
 

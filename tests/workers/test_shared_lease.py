@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.gate import Reason, Signal, Wish
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.llm.gate import Gate
 from workers.llm.preempt import Preempted, preemptible
 from workers.shared_lease import KEY, LAST, Ear, SharedLease, shared_foreground

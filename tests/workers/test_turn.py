@@ -14,6 +14,7 @@ import pytest
 from pipeline.domain import Stage, StepState
 from workers import turn
 from workers.lease import foreground
+from workers.llm.gate import Gate
 from workers.lock import LOCK, WAITING, Lock, held
 from workers.turn import OTHER_JOB, take_turn
 
@@ -58,9 +59,10 @@ def test_a_turn_rings_the_stage_after_it(site: Any) -> None:
 def hold(site: Any, wait_s: float = 20.0, quiet_s: float = 0.0) -> dict[str, Any]:
     """What a held job is told."""
     settings = site.rules.settings
+    Gate(site.home.root, settings.gate, settings.foreground.model, settings.models.ollama_url).look()  # as tick does
     return {
         "settings": {"wait_s": wait_s, "poll_s": 0.02, "ps_poll_s": 0.2, "ps_timeout_s": 0.5},
-        "quiet_s": quiet_s,
+        "wish": {"quiet_s": quiet_s},
         "tag": settings.foreground.model,
         "url": settings.models.ollama_url,
     }
@@ -123,3 +125,13 @@ def test_waiting_loads_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not set(HEAVY) & set(loaded)
+
+
+def test_a_hold_that_names_another_server_is_not_waited_for(site: Any) -> None:
+    """Whoever writes to Redis cannot make a waiting job ask an address of theirs: only what tick watches is asked."""
+    told = hold(site) | {"url": "http://127.0.0.1:1"}
+    with foreground(site.home.root):
+        began = time.monotonic()
+        assert not turn._wait_quietly(site.home, told)
+
+    assert time.monotonic() - began < 2

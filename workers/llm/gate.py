@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.gate import Reading, Signal, State, Verdict, Wish, decide, in_night
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.lease import last_foreground_use, lease_held
 from workers.llm.light_http import Down, Unknown
-from workers.llm.memory import Changes, Memory, MemoryFile
+from workers.llm.memory import Changes, Memory, MemoryFile, subject_of
 from workers.llm.ps import Look, OwnCall, Sign, compare, look_at
 from workers.llm.readers import MachineReader, RunnerReader
 from workers.llm.tags import normal
@@ -59,7 +59,7 @@ class Gate:
     ) -> None:
         self.settings = gate
         self._root, self._tag, self._url = root, normal(foreground_tag), ollama_url
-        self._file = MemoryFile(root, f"{normal(foreground_tag)} at {ollama_url}")
+        self._file = MemoryFile(root, subject_of(foreground_tag, ollama_url))
         self._shared, self._shared_at = shared, 0.0
         self._shared_reading: Reading | None = None
         self.runners = RunnerReader(self._file, gate, foreground_tag, ollama_url, own)
@@ -147,7 +147,8 @@ class Gate:
             yield
             cancelled = False
         finally:
-            self.note_own_call(tag, started, time.time(), cancelled=cancelled)
+            with contextlib.suppress(OSError):  # a full disk must not cost the reply that was just made
+                self.note_own_call(tag, started, time.time(), cancelled=cancelled)
 
     def wants_room(self) -> bool:
         """Tell whether the user's model may need the memory of ours: it was not loaded at the last look, or memory is short."""

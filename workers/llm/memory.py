@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.gate import Reading, Signal, State
 from workers.llm.ps import Look, OwnCall
 from workers.llm.runners import Sample
+from workers.llm.tags import normal
 
 MEMORY, LOCK = "gate.json", "locks/gate.lock"  # relative to the home
 KEPT_CALLS = 32  # own calls remembered; only those since the last look matter
@@ -139,6 +140,18 @@ class Changes:
                 for call in self.memory.own
             )
         )
+
+
+def subject_of(tag: str, url: str) -> str:
+    """Name what a memory is about."""
+    return f"{normal(tag)} at {url}"
+
+
+def known_subject(root: Path) -> str:
+    """Return what the memory in a home is about, empty when there is none: who wrote it went by the configuration."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        return str(json.loads((root / MEMORY).read_text(encoding="utf-8"))["subject"])
+    return ""
 
 
 def _alive(pid: int) -> bool:

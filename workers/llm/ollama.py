@@ -16,7 +16,7 @@ from pipeline.errors import ModelMissing, Refused, Unreachable
 from pipeline.flow import Embedded, Failed, FailureKind, Generate, Generated
 from workers.llm.bounded import PLAIN, bounded, cut_off, lines, refuse_compressed
 from workers.llm.retry import RunnerCrashed, Transient
-from workers.llm.tags import ServerFacts, is_cloud, is_remote, normal, pull_hint, read_facts
+from workers.llm.tags import ServerFacts, hosted, is_remote, normal, not_installed, read_facts, refuse_cloud
 from workers.llm.wire import MOST_PARTS, gathered, generate_body, says_too_long, summary
 
 QUICK_READ_S = 10.0  # version, list and unload are answered at once; a server that needs longer is stuck
@@ -72,12 +72,12 @@ class OllamaClient:
         facts = self.facts()
         wanted = sorted(set(tags))
         for tag in wanted:
-            _refuse_cloud(tag, facts)
+            refuse_cloud(tag, facts)
         missing = [tag for tag in wanted if normal(tag) not in facts.digests]
         if missing:
-            raise _missing(missing, self.url)
+            raise not_installed(missing, self.url)
         for tag in wanted:
-            self._refuse_hosted(tag, facts.spellings[normal(tag)])
+            self._refusehosted(tag, facts.spellings[normal(tag)])
 
     def resolve(self, tag: str) -> str:
         """Return the spelling under which the server stores *tag*.
@@ -90,9 +90,9 @@ class OllamaClient:
         facts = self._facts
         if facts is None or normal(tag) not in facts.digests:
             facts = self._ask()
-        _refuse_cloud(tag, facts)
+        refuse_cloud(tag, facts)
         if normal(tag) not in facts.spellings:
-            raise _missing([tag], self.url)
+            raise not_installed([tag], self.url)
         return facts.spellings[normal(tag)]
 
     def digest(self, tag: str) -> str:
@@ -202,12 +202,12 @@ class OllamaClient:
             raise self._transient(error) from error
         return self._facts
 
-    def _refuse_hosted(self, tag: str, name: str) -> None:
+    def _refusehosted(self, tag: str, name: str) -> None:
         """Ask the server about one model: also one that its list shows as a local one may run elsewhere."""
         with contextlib.suppress(httpx.HTTPError, *_BROKEN):  # an older server knows no such models
             shown = self._plain("POST", "/api/show", {"model": name}).raise_for_status().json()
             if is_remote(shown):
-                raise _hosted(tag)
+                raise hosted(tag)
 
     def _get(self, path: str) -> Any:
         return self._plain("GET", path, None).raise_for_status().json()
@@ -251,7 +251,7 @@ class OllamaClient:
         if says_too_long(text):
             return Failed(kind=FailureKind.TOO_LONG, message=message)
         if status == httpx.codes.NOT_FOUND and "not found" in text:
-            raise _missing([tag], self.url) from error
+            raise not_installed([tag], self.url) from error
         if status == httpx.codes.SERVICE_UNAVAILABLE:
             raise self._transient(error) from error
         mid_stream = status < 0
@@ -277,7 +277,7 @@ class OllamaClient:
                 if part.get("error"):
                     raise ollama.ResponseError(str(part["error"]))
                 if is_remote(part):
-                    raise _hosted(str(body["model"]))
+                    raise hosted(str(body["model"]))
                 parts.append(part)
                 if len(parts) > MOST_PARTS:
                     return Failed(kind=FailureKind.UNFINISHED, message=f"the reply had more than {MOST_PARTS} parts")
@@ -288,27 +288,6 @@ def _sound(vectors: tuple[tuple[float, ...], ...], wanted: int) -> bool:
     sizes = {len(vector) for vector in vectors}
     lengths = [math.hypot(*vector) for vector in vectors]  # not a number, or infinite, when one of its numbers is
     return len(vectors) == wanted and len(sizes) == 1 and all(SHORTEST < length < 1 / SHORTEST for length in lengths)
-
-
-def _refuse_cloud(tag: str, facts: ServerFacts) -> None:
-    if is_cloud(tag) or normal(tag) in facts.remote:
-        raise _hosted(tag)
-
-
-def _hosted(tag: str) -> Refused:
-    return Refused(
-        f"The model {tag} runs in a cloud.",
-        why="Texts sent to it would leave this machine.",
-        hint="Name a local model in prompt_evolution.models, and start Ollama with OLLAMA_NO_CLOUD=1.",
-    )
-
-
-def _missing(tags: list[str], url: str) -> ModelMissing:
-    names = ", ".join(tags)
-    verb = "is" if len(tags) == 1 else "are"
-    return ModelMissing(
-        f"{names} {verb} not installed.", why=f"Ollama at {url} does not list it.", hint=pull_hint(tags)
-    )
 
 
 def _why(error: Exception) -> str:

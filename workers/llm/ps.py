@@ -95,6 +95,7 @@ def look_at(url: str, tag: str, *, timeout_s: float, now: float) -> Look:
 
 def compare(before: Look | None, after: Look, own: Sequence[OwnCall], keep_alive: float | None) -> Finding:
     """Tell what happened between two looks, our own calls subtracted."""
+    own = [call for call in own if call.started <= after.at + MATCH_S]  # later ones are of a clock that was put back
     if after.expires is None:
         return _absent(before, after, keep_alive)
     if before is None or after.at < before.at:  # never looked, or the clock was put back

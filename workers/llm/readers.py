@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.gate import Reading, Signal, State
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.llm.light_http import Unknown
 from workers.llm.machine import Failed, Finding, Probe, probes
 from workers.llm.memory import MemoryFile

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.errors import ModelMissing, Refused
 from workers.llm.wire import storable
 
 LONGEST_VERSION, LONGEST_DIGEST = 64, 128  # characters that are kept
@@ -109,3 +110,31 @@ def is_remote(entry: Mapping[str, object]) -> bool:
     (True, False)
     """
     return bool(entry.get("remote_host") or entry.get("remote_model"))
+
+
+def refuse_cloud(tag: str, facts: ServerFacts) -> None:
+    """Refuse a model that runs in a cloud.
+
+    Raises:
+        Refused: it does.
+    """
+    if is_cloud(tag) or normal(tag) in facts.remote:
+        raise hosted(tag)
+
+
+def not_installed(tags: list[str], url: str) -> ModelMissing:
+    """Return the error that names models which are not installed."""
+    names = ", ".join(tags)
+    verb = "is" if len(tags) == 1 else "are"
+    return ModelMissing(
+        f"{names} {verb} not installed.", why=f"Ollama at {url} does not list it.", hint=pull_hint(tags)
+    )
+
+
+def hosted(tag: str) -> Refused:
+    """Return the error that refuses a model in a cloud."""
+    return Refused(
+        f"The model {tag} runs in a cloud.",
+        why="Texts sent to it would leave this machine.",
+        hint="Name a local model in prompt_evolution.models, and start Ollama with OLLAMA_NO_CLOUD=1.",
+    )

@@ -20,7 +20,7 @@ from ops.cli.server_checks import server_checks
 from ops.simulator.server import SimulatorServer
 from ops.simulator.worlds.file_naming import FileNamingWorld
 from pipeline.errors import Refused
-from pipeline.settings import MemorySettings
+from pipeline.machine_settings import MemorySettings
 from workers.client import Evolution
 from workers.clock import now
 from workers.home import Home

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gate import Reason, Wish
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.lease import LEASE as LEASE_FILE
 from workers.lease import foreground
 from workers.llm.gate import Gate
@@ -125,6 +125,13 @@ def test_a_call_we_dropped_may_end_late() -> None:
     """A dropped prefill runs on for up to two seconds on the server."""
     assert compare(look(10, 200), look(11, 312), (call(5, 9.8, cancelled=True),), 300.0).sign is Sign.QUIET
     assert compare(look(10, 200), look(11, 312), (call(5, 9.8),), 300.0).sign is Sign.USED
+
+
+def test_own_calls_of_a_clock_that_was_put_back_hide_nobody() -> None:
+    """They ended in the future, so they explain no model that appears now."""
+    found = compare(look(1000, None), look(1001, 1301), (call(4600, 4601),), 300.0)
+
+    assert (found.sign, found.used_at) == (Sign.USED, 1001)
 
 
 def test_a_clock_that_was_put_back_is_no_news() -> None:

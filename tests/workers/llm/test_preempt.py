@@ -18,7 +18,7 @@ import pytest
 from pipeline.domain import Role
 from pipeline.flow import Generate, Sampling
 from pipeline.gate import Wish
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.lease import LEASE, foreground, lease_held
 from workers.llm.gate import Gate
 from workers.llm.ollama import OllamaClient

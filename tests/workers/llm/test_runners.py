@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.gate import Reason, Signal, State, Wish
-from pipeline.settings import GateSettings
+from pipeline.machine_settings import GateSettings
 from workers.llm.gate import Gate
 from workers.llm.light_http import Unknown
 from workers.llm.lists import blob_of
