@@ -19,6 +19,7 @@ from models import checks, steps
 from models.tables import SkillRow
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage, StepState, Waiting
+from pipeline.gate import Wish
 from pipeline.machine_settings import GateSettings
 from workers.lease import LEASE, foreground
 from workers.llm.gate import Gate
@@ -195,11 +196,11 @@ def test_the_gate_opens_after_a_jump(site: Any, jump: Any, jump_s: float) -> Non
     """Whatever the jump: after the quiet period by the new clock it is open; at worst that period begins anew."""
     gate = gate_of(site)
     with foreground(site.home.root):
-        assert not gate.reading(1.0).open
+        assert not gate.ask(Wish(quiet_s=1.0)).open
     jump(jump_s)
-    first = gate.reading(1.0)
+    first = gate.ask(Wish(quiet_s=1.0))
     end = time.monotonic() + 4.0
-    while not (reading := gate.reading(1.0)).open and time.monotonic() < end:
+    while not (reading := gate.ask(Wish(quiet_s=1.0))).open and time.monotonic() < end:
         time.sleep(0.1)
 
     assert reading.open, reading
@@ -212,8 +213,8 @@ def test_a_lease_keeps_the_gate_shut_across_a_jump(site: Any, jump: Any, jump_s:
     gate = gate_of(site)
     with foreground(site.home.root):
         jump(jump_s)
-        assert gate.reading(0.0).reason == "lease"
-    after = gate.reading(60.0)
+        assert gate.ask(Wish(quiet_s=0.0)).reason == "lease"
+    after = gate.ask(Wish(quiet_s=60.0))
 
     assert not after.open
 
@@ -225,8 +226,8 @@ def test_a_lease_file_of_the_future_shuts_the_gate_once(site: Any, ahead_s: floa
     with foreground(site.home.root):
         pass
     os.utime(site.home.root / LEASE, (time.time() + ahead_s,) * 2)
-    first = gate.reading(0.5)
+    first = gate.ask(Wish(quiet_s=0.5))
     time.sleep(0.8)
 
     assert not first.open
-    assert gate.reading(0.5).open
+    assert gate.ask(Wish(quiet_s=0.5)).open

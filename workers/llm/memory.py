@@ -117,7 +117,7 @@ class Changes:
         elif reading.state is State.UNKNOWN:
             known = before.unknown_since if before is not None else None
             reading = replace(reading, unknown_since=reading.at if known is None else min(known, reading.at))
-        elif reading.signal not in worked:
+        elif reading.state is not State.ABSENT and reading.signal not in worked:
             worked = (*worked, reading.signal.value)
         others = tuple(one for one in self.memory.readings if one.signal is not reading.signal)
         self.set(readings=(*others, reading), worked=worked)

@@ -17,11 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gate import Reason, Wish
+from pipeline.gate import Reading, Reason, Signal, State, Wish
 from pipeline.machine_settings import GateSettings
 from workers.lease import LEASE as LEASE_FILE
 from workers.lease import foreground
 from workers.llm.gate import Gate
+from workers.llm.memory import MemoryFile
 from workers.llm.ps import Look, OwnCall, Sign, compare
 
 THEIRS = "qwen2.5-coder:3b"
@@ -428,6 +429,23 @@ def test_a_remote_servers_clock_is_read_from_its_date(tmp_path: Path, script: An
     assert ps._server_time("", 5.0) == 5.0
     assert light_http.is_here(script.url)
     assert not light_http.is_here("http://10.0.0.5:11434")
+
+
+def test_a_probe_that_never_worked_stays_absent_however_often_it_is_tried(tmp_path: Path) -> None:
+    """One that worked and fails is unknown, from the first failure on; one that was absent and works counts from then."""
+    file = MemoryFile(tmp_path, "x")
+
+    def read(state: State, at: float) -> Reading:
+        with file.changing() as changes:
+            return changes.read(Reading(signal=Signal.POWER, state=state, at=at))
+
+    assert [read(State.UNKNOWN, at).state for at in (1.0, 2.0)] == [State.ABSENT] * 2
+    assert read(State.ABSENT, 3.0).state is State.ABSENT  # as when its time is noted before it is tried again
+    assert read(State.UNKNOWN, 4.0).state is State.ABSENT
+    assert read(State.QUIET, 5.0).state is State.QUIET
+    failed = [read(State.UNKNOWN, at) for at in (6.0, 7.0)]
+    assert [(one.state, one.unknown_since) for one in failed] == [(State.UNKNOWN, 6.0)] * 2
+    assert read(State.BUSY, 8.0).unknown_since is None
 
 
 def test_nothing_heavy_is_imported() -> None:
