@@ -45,7 +45,7 @@ chaos: $(READY)
 	@CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(MINUTES) $(BIN)/pytest tests/chaos -m chaos $(ARGS)
 
 kills: $(READY)
-	@$(BIN)/pytest tests/journeys -m chaos $(ARGS)
+	@$(BIN)/pytest tests/journeys tests/workers tests/ops -m chaos $(ARGS)
 
 simulate: $(READY)
 	@$(BIN)/pytest tests/simulation -m simulate --timeout=3000 -s $(ARGS)

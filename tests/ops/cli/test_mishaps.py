@@ -19,10 +19,9 @@ import click
 import pytest
 
 from ops.cli import output
-from ops.cli.processes import TICK_LOCK
 from ops.valkey import prepare
 from ops.web.app import read_facts
-from workers.lock import Lock
+from workers.lock import TICK_LOCK, Lock
 
 EVOCTL = (sys.executable, "-m", "ops.cli")
 READING = (("status",), ("runs",), ("stats",), ("results", "file-naming"), ("vote", "--json"), ("show", "file-naming"))
