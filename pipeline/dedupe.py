@@ -13,7 +13,8 @@ from datetime import datetime
 import numpy as np
 
 from pipeline.algorithms.choice import most_diverse
-from pipeline.algorithms.vectors import Singles, unit_rows
+from pipeline.algorithms.differences import normalise
+from pipeline.algorithms.vectors import Singles, cosines_above, unit_rows
 from pipeline.domain import Ending, Fate, Next, Stage, VariantId
 from pipeline.flow import Embed, Failed, Flow, embed
 from pipeline.redundancy import (
@@ -133,13 +134,44 @@ class _Space:
         return None if first is None or second is None else float(self.vectors[first] @ self.vectors[second])
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """All earlier variants, so that twenty thousand of them are looked through in one product."""
+
+    by_words: Mapping[str, Earlier]
+    with_vectors: tuple[Earlier, ...]
+    vectors: Singles
+
+    @classmethod
+    def of(cls, case: DedupeCase, space: _Space) -> _Past:
+        """Gather them; the newest verdict counts where the words are the same."""
+        known = tuple(one for one in case.earlier if one.instruction in space.rows)
+        rows = [space.rows[one.instruction] for one in known]
+        words = {normalise(one.instruction): one for one in reversed(case.earlier)}
+        return cls(words, known, space.vectors[rows])
+
+    def verdict(self, case: DedupeCase, text: str, space: _Space) -> str:
+        """Return the old verdict that a hit brings back; empty without one."""
+        same = self.by_words.get(normalise(text))
+        if same is not None:
+            return f"{same.verdict}: the same words"
+        near = SEEDS_COSINE if case.rules.settings.deduping.policy == "seeds" else _near(space)
+        (hits,) = cosines_above(self.vectors, space.vectors[[space.rows[text]]], near)
+        for row, _ in hits:
+            words = _words(case, text, self.with_vectors[row].instruction, space)
+            if words:
+                return f"{self.with_vectors[row].verdict}: {words}"
+        return ""
+
+
 def dedupe(case: DedupeCase) -> Flow[DedupeDecision]:
     """Compare each contender with the incumbent, with earlier variants and with better contenders."""
     space = yield from _space(case)
+    past = _Past.of(case, space)
     fates: list[Sorted] = []
     kept: list[Contender] = []
     for contender in case.contenders:
-        twin = _twin(case, contender, kept, space)
+        twin = _twin(case, contender, kept, space, past)
         if twin:
             fates.append(Sorted(variant=contender.variant, fate=Fate.REDUNDANT, reason=twin))
         else:
@@ -217,7 +249,7 @@ def _limits(case: DedupeCase, profile: str, rows: Mapping[str, int], vectors: Si
     return calibrate(profile, case.pairs, cosines)
 
 
-def _twin(case: DedupeCase, one: Contender, kept: list[Contender], space: _Space) -> str:
+def _twin(case: DedupeCase, one: Contender, kept: list[Contender], space: _Space, past: _Past) -> str:
     """Say which prompt makes *one* redundant; empty when none does."""
     known = (
         ("the prompt in use", case.incumbent, case.incumbent_outputs),
@@ -230,18 +262,18 @@ def _twin(case: DedupeCase, one: Contender, kept: list[Contender], space: _Space
         words = "" if found is Behaviour.DIFFERENT else _words(case, one.instruction, text, space)
         if words:
             return f"{words} as {name}" if words == "the same words" else f"{words} ({name})"
-    for past in case.earlier:
-        words = _words(case, one.instruction, past.instruction, space)
-        if words:
-            return f"{past.verdict}: {words}"
-    return ""
+    return past.verdict(case, one.instruction, space)
 
 
 def _words(case: DedupeCase, text: str, other: str, space: _Space) -> str:
     cosine = space.cosine(text, other)
     if case.rules.settings.deduping.policy == "seeds":
         return f"cosine {cosine:.3f}, above {SEEDS_COSINE}" if cosine is not None and cosine > SEEDS_COSINE else ""
-    return same_words(text, other, cosine, space.limits.near if space.limits else SEEDS_COSINE)
+    return same_words(text, other, cosine, _near(space))
+
+
+def _near(space: _Space) -> float:
+    return space.limits.near if space.limits else SEEDS_COSINE
 
 
 def _choose(case: DedupeCase, kept: list[Contender], space: _Space) -> tuple[Contender, ...]:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
-from importlib.resources import files
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import prompts
-from models.prompts import text_sha
+from models.embeddings import kit, remember, remembered
 from models.search_tables import EvaluationRow
 from models.steps import Claim
-from models.tables import EmbeddingRow, JudgementRow, VariantRow
+from models.tables import JudgementRow, VariantRow
 from models.work_tables import RunRow
-from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, Earlier, Remembered
+from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, Earlier
 from pipeline.domain import Fate, MutationType, Role, VariantId, arm_name
-from pipeline.redundancy import LabelledPair
 
 EARLIER = 20_000  # variants of the skill that are compared with at most; the newest count
-ASKED = 500  # texts in one question to the database
 VERDICTS = {  # fates that a person's votes have decided, and what a hit on one of them brings back
     Fate.LOSER: "lost its votes in r{run}",
     Fate.WINNER: "won its votes in r{run} and is not in use any more",
@@ -65,7 +58,7 @@ def load_dedupe(session: Session, mine: Claim, _now: datetime) -> DedupeCase:
         incumbent_outputs=outputs.get(seed or 0, {}),
         earlier=tuple(one for one in earlier if one.instruction != incumbent),
         pairs=pairs,
-        remembered=_remembered(session, known),
+        remembered=remembered(session, known),
     )  # fmt: skip
 
 
@@ -77,26 +70,6 @@ def save_dedupe(session: Session, _mine: Claim, decision: DedupeDecision, now: d
     for index, variant in enumerate(decision.arms):
         session.get_one(VariantRow, variant).name = arm_name(index)
     remember(session, decision.profile, decision.texts, decision.vectors, now)
-
-
-def remember(
-    session: Session, profile: str, texts: Sequence[str], vectors: Iterable[Sequence[float]], now: datetime
-) -> None:
-    """Keep vectors that are not known yet."""
-    for text, vector in zip(texts, vectors, strict=True):
-        key = (text_sha(text), profile)
-        if session.get(EmbeddingRow, key) is None:
-            packed = array("f", vector).tobytes()
-            session.add(EmbeddingRow(text_sha=key[0], profile=key[1], vector=packed, created_at=now))
-            session.flush()
-
-
-@lru_cache(maxsize=1)
-def kit() -> tuple[LabelledPair, ...]:
-    """Return the 104 labelled pairs that every profile is calibrated on."""
-    text = files("models").joinpath("data/labelled-pairs.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
-    return tuple(LabelledPair(row["cls"], row["a"], row["b"]) for row in rows)
 
 
 def _earlier(session: Session, mine: Claim) -> tuple[Earlier, ...]:
@@ -130,24 +103,3 @@ def _scores(session: Session, mine: Claim, variants: Sequence[int]) -> dict[int,
         )
     )
     return {variant: float(overall) for variant, overall in rows if overall is not None}
-
-
-def _remembered(session: Session, texts: Sequence[str]) -> tuple[Remembered, ...]:
-    by_sha = {text_sha(text): text for text in texts}
-    shas, found = list(by_sha), dict[str, dict[str, bytes]]()
-    for start in range(0, len(shas), ASKED):
-        rows = session.execute(
-            select(EmbeddingRow.text_sha, EmbeddingRow.profile, EmbeddingRow.vector).where(
-                EmbeddingRow.text_sha.in_(shas[start : start + ASKED])
-            )
-        )
-        for sha, profile, vector in rows:
-            found.setdefault(profile, {})[by_sha[sha]] = vector
-    return tuple(
-        Remembered(
-            profile,
-            {text: row for row, text in enumerate(vectors)},
-            np.frombuffer(b"".join(vectors.values()), dtype="<f4").reshape(len(vectors), -1),
-        )
-        for profile, vectors in found.items()
-    )

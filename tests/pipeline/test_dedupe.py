@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from models.stages.dedupe import kit
+from models.embeddings import kit
 from pipeline.algorithms.vectors import unit_rows
 from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, Earlier, Remembered, dedupe
 from pipeline.domain import Ending, Fate, SkillName, Stage, VariantId
@@ -183,3 +184,26 @@ def test_the_notes_rule_can_be_chosen_and_is_told_beside_ours() -> None:
 
     assert _drive(replace(case, rules=rules), {}).next is Ending.ALL_REDUNDANT
     assert "a cosine above 0.9 alone would have dropped 1" in _drive(case, {}).reason
+
+
+def test_a_long_history_is_looked_through() -> None:
+    """Of 20,000 earlier variants with known vectors the one that says the same is found, by its words or its vector."""
+    rng = np.random.default_rng(3)
+    texts = [f"Earlier rule that says thing number {number}." for number in range(20_000)]
+    known = Remembered("p", {text: row for row, text in enumerate(texts)}, unit_rows(rng.normal(size=(20_000, 16))))
+    twin = texts[12_345].replace("says thing", "names thing")
+    case = _case(twin, texts[777].upper(), "Something new.", earlier=tuple(texts))
+    vectors = {
+        twin: tuple(map(float, known.vectors[12_345])),
+        "Something new.": tuple(map(float, unit_rows([[1.0] * 16])[0])),
+    }
+
+    def answer(request: Request) -> Reply:
+        assert isinstance(request, Embed)
+        assert len(request.texts) == 4
+        return Embedded(vectors=tuple(vectors.get(t, (0.0,) * 15 + (1.0,)) for t in request.texts), profile="p")
+
+    decision = drive(dedupe(replace(case, remembered=(known,))), answer)
+
+    assert _fates(decision) == {1: Fate.REDUNDANT, 2: Fate.REDUNDANT, 3: Fate.ARM}
+    assert all("lost its votes" in one.reason for one in decision.fates if one.fate is Fate.REDUNDANT)

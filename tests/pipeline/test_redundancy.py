@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.stages.dedupe import kit
+from models.embeddings import kit
 from pipeline.algorithms.choice import most_diverse
 from pipeline.algorithms.differences import hard_difference
 from pipeline.algorithms.vectors import Singles, unit_rows
