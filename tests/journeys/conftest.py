@@ -154,7 +154,7 @@ class Journey:
 
 
 @contextmanager
-def journey(folder: Path, *, seed: int = 7, speed: int = 0, settings: str = SETTINGS) -> Iterator[Journey]:
+def journey(folder: Path, *, seed: int = 9, speed: int = 0, settings: str = SETTINGS) -> Iterator[Journey]:
     """Run a pipeline in *folder*."""
     with (
         scene(folder, real=False, seed=seed, settings=settings, speed=speed) as running,
