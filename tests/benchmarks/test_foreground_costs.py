@@ -43,11 +43,12 @@ prompt_evolution:
 LINT = "Lint this file and list what breaks the rules. " * 12
 
 
-def lint(port: int) -> float:
-    """Send one request as a linter does and return its seconds."""
+def lint(port: int, name: int = 0) -> float:
+    """Send one request as a linter does, for a file that it has not seen, and return its seconds."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    body = {"model": QWEN, "prompt": LINT, "stream": False, "options": {"num_predict": 24, "seed": 1, "temperature": 0}}
+    body: dict[str, object] = {"model": QWEN, "prompt": f"File {name}. {LINT}", "stream": False}
+    body["options"] = {"num_predict": 60, "seed": 1, "temperature": 0}
     connection.request("POST", "/api/generate", json.dumps(body))
     answer = connection.getresponse()
     json.loads(answer.read())
@@ -62,7 +63,7 @@ def measured(port: int, held: Callable[[], contextlib.AbstractContextManager[Non
     for _ in range(CALLS):
         time.sleep(draw.uniform(2.0, 4.0))
         with held():
-            found.append(lint(port))
+            found.append(lint(port, draw.randrange(10**9)))
     return found
 
 
