@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEERS  := .venv-peers
 ARGS   ?=
+LONG   := tests/chaos tests/journeys tests/simulation
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench bench-peers chaos kills simulate lock clean
@@ -24,8 +25,15 @@ setup: $(READY)
 demo: $(READY)
 	@$(BIN)/evoctl demo $(ARGS)
 
+# In two processes, since the long ones mostly wait; with ARGS in one, which gets them.
 test: $(READY)
+ifeq ($(strip $(ARGS)),)
+	@log=$$(mktemp); $(BIN)/pytest $(LONG) >"$$log" 2>&1 & long=$$!; \
+	$(BIN)/pytest $(addprefix --ignore=,$(LONG)); rest=$$?; \
+	wait $$long; code=$$?; cat "$$log"; rm -f "$$log"; exit $$((rest | code))
+else
 	@$(BIN)/pytest $(ARGS)
+endif
 
 check: $(READY)
 	$(BIN)/ruff check .

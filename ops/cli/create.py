@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,6 @@ def create(
     frame with the fields stays.
     """
     from pipeline.explain import live_words
-    from pipeline.leaks import leaks
 
     given = [(letter, files[letter]) for letter in LETTERS if files.get(letter)]
     for (letter, _), wanted in zip(given, LETTERS, strict=False):
@@ -68,20 +68,12 @@ def create(
     with call.evolution() as evolution:
         given_rules = {"max_votes": max_votes, "max_days": max_days, "mode": "live" if live else None}
         settings = _with(evolution.config.settings, given_rules)
-        if max_votes is not None and settings.voting.mode == "live":
-            raise BadInput(
-                "--votes counts ballots, and a live test has none.",
-                why=f"It ends after {settings.voting.live_max_tasks} tasks (voting.live_max_tasks).",
-                hint="Leave --votes out, or --live.",
-            )
+        if max_votes is not None:
+            _only_with_ballots(settings)
         started = evolution.create(skill, instructions, reason=reason, settings=settings)
         told = _told(evolution, skill)
     names = [f"variant_{letter}" for letter, _ in given]
-    for name, text in zip(names, instructions, strict=True):
-        if found := leaks(text):
-            call.note(
-                f"{name} has {', '.join(found)}. It is tested as you wrote it; a model's prompt would be refused."
-            )
+    _warn_of_leaks(call, zip(names, instructions, strict=True))
     live = settings.voting.mode == "live"
     needs = live_words(settings.voting, skill) if live else ""
     data = {"run": started.run, "skill": skill, "variants": names, "rung": started.rung, "live": live, "needs": needs}
@@ -93,6 +85,31 @@ def create(
         call.next(f"evoctl assign {skill} --task-id ID", f"evoctl outcome {skill} ID --ok {told}")
     else:
         call.next(f"evoctl vote {skill}", f"evoctl results {skill}")
+
+
+def _only_with_ballots(settings: Settings) -> None:
+    """Refuse a number of votes where nobody votes.
+
+    Raises:
+        BadInput: the test is a live one.
+    """
+    if settings.voting.mode == "live":
+        raise BadInput(
+            "--votes counts ballots, and a live test has none.",
+            why=f"It ends after {settings.voting.live_max_tasks} tasks (voting.live_max_tasks).",
+            hint="Leave --votes out, or --live.",
+        )
+
+
+def _warn_of_leaks(call: Call, texts: Iterable[tuple[str, str]]) -> None:
+    """Say which prompts have what a model's prompt would be refused for."""
+    from pipeline.leaks import leaks
+
+    for name, text in texts:
+        if found := leaks(text):
+            call.note(
+                f"{name} has {', '.join(found)}. It is tested as you wrote it; a model's prompt would be refused."
+            )
 
 
 def _with(settings: Settings, voting: dict[str, Any]) -> Settings:

@@ -34,9 +34,14 @@ def checks(home: Home) -> Iterator[Check]:
     """Say for doctor what each probe finds, or that this machine does not have it."""
     from ops.cli.checks import Check, State
     from pipeline import gate as core
+    from pipeline.errors import EvolutionError
     from workers.overview import Overview
 
-    found = Overview(home).gate()
+    try:
+        found = Overview(home).gate()
+    except (OSError, EvolutionError) as error:  # a full disk keeps it from writing down what it saw
+        yield Check("gate", State.BAD, f"cannot be asked: {error}")
+        return
     for one in found.readings:
         absent, failing = one.state is core.State.ABSENT, one.state is core.State.UNKNOWN
         state = State.NOTE if absent else State.BAD if failing else State.OK

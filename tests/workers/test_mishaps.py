@@ -503,7 +503,8 @@ def test_two_ticks_revive_and_ring_once(site: Any, until: Callable[..., None]) -
 
     assert [site.step(bell).attempt for bell in bells] == [2] * 6
     assert [site.step(bell).crashes for bell in bells] == [1] * 3 + [0] * 3
-    assert sorted(site.queued()) == sorted(replace(bell, attempt=2).job_id for bell in bells)
+    own = [job for job in site.queued() if "-judge-" in job]  # the ticks ring drift checks as well
+    assert sorted(own) == sorted(replace(bell, attempt=2).job_id for bell in bells)
     assert not held(site.home.locks / LOCK)
 
 

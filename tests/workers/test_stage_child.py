@@ -116,6 +116,7 @@ def test_a_killed_stage_is_a_crash_and_is_tried_again(site: Any, worker: object,
     assert [step.stage for step in site.steps()] == ["judge", "dedupe"]
 
 
+@pytest.mark.chaos
 def test_a_stopped_job_ends_with_its_stage(site: Any, worker: object, until: Any) -> None:
     """RQ's stop reaches both processes, and the lock is free."""
     site.server.turn(SLOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def _set_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="clean_environment", autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Keep the developer's own settings out, and every file inside the test's folder."""
     for name in ("DATABASE_URL", "EVOCTL_HOME", "EVOCTL_CONFIG", "NO_COLOR", "_EVOCTL_COMPLETE"):
         monkeypatch.delenv(name, raising=False)
@@ -92,6 +93,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    yield
+    os.environ.pop("RQ_WORKER_CLASS", None)  # `supervise` sets it for the process that it becomes
 
 
 @pytest.fixture(name="host")

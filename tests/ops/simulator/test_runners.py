@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -59,7 +60,11 @@ def write(server: SimulatorServer, tag: str, **more: object) -> threading.Thread
 
 def runners(of: int = 0) -> list[psutil.Process]:
     """Return the runners of a process, of this one by default."""
-    return [one for one in psutil.Process(of or os.getpid()).children() if "--simulated" in one.cmdline()]
+    found = []
+    for one in psutil.Process(of or os.getpid()).children():
+        with contextlib.suppress(psutil.Error):  # a child of another test may be gone, and not yet fetched
+            found += [one] if "--simulated" in one.cmdline() else []
+    return found
 
 
 def until(fact: Callable[[], object], seconds: float = 8.0) -> bool:

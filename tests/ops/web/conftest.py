@@ -165,7 +165,7 @@ def _jobs(place: Home, valkey: str) -> Iterator[dict[str, str]]:
     """Return the ids of jobs in every state, under the plain stock worker."""
     ids = fill(valkey)
     command = [str(Path(sys.executable).with_name("rq")), "worker", QUEUE, "--url", valkey, "--quiet"]
-    worker = Process("worker", command, log=place.log_dir / "worker.log")
+    worker = Process("worker", command, log=place.log_dir / "worker.log", env={"RQ_WORKER_CLASS": "rq.worker.Worker"})
     worker.start()
     with Redis.from_url(valkey) as redis:
         until(lambda: Job.fetch(ids["started"], connection=redis).get_status() == "started", "the third job's start")

@@ -29,7 +29,7 @@ def raw(port: int, request: bytes) -> bytes:
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        except ConnectionError:  # the server has hung up on a request before its end
+        except OSError:  # the server has hung up on a request before its end
             return b""
 
 
