@@ -23,6 +23,8 @@ MODEL_ROLES = ("generator", "judge", "embedder", "task")
 
 _RECORDED = insert(cast("Table", ModelCallRow.__table__))  # built once: it runs at every model call
 
+_LONGEST_DIGEST = 128  # characters
+
 Key = tuple[str, int]
 """(sha of the request, how many times it was made before within the visit)."""
 
@@ -64,9 +66,21 @@ def load_replies(session: Session, mine: Claim) -> dict[Key, Reply]:
 
 
 def record(
-    session: Session, mine: Claim, key: Key, reply: Reply, *, role: str, tag: str, simulated: bool, now: datetime
-) -> None:
+    session: Session, mine: Claim, key: Key, reply: Reply, *, role: str, tag: str, simulated: bool, now: datetime,
+    estimate: float = 0.0,
+) -> None:  # fmt: skip
     """Write one reply under the claim's fence; a new reply is progress, so earlier crashes are forgiven.
+
+    Args:
+        session: open transaction.
+        mine: the claim.
+        key: of the request.
+        reply: what was answered.
+        role: who answered, of the model's roles.
+        tag: the model.
+        simulated: a simulated server answered, which is not known of the run yet.
+        now: the time.
+        estimate: of the prompt's tokens, before any calibration; 0 where none was made.
 
     Raises:
         Fenced: the claim is no longer the newest.
@@ -80,11 +94,17 @@ def record(
             "role": role, "tag": tag, "outcome": "failed" if isinstance(reply, Failed) else "answered",
             "reply": json.dumps([type(reply).__name__, to_data(reply)], ensure_ascii=True),
             "prompt_tokens": getattr(reply, "prompt_tokens", 0), "tokens": getattr(reply, "tokens", 0),
-            "duration_ms": getattr(reply, "duration_s", 0.0) * 1000, "at": now,
+            "digest": served_digest(reply), "estimate": estimate, "duration_ms": getattr(reply, "duration_s", 0.0) * 1000, "at": now,
         },
     )  # fmt: skip
     if simulated:
         session.execute(update(RunRow).where(RunRow.id == mine.run, RunRow.simulated.is_(False)).values(simulated=True))
+
+
+def served_digest(reply: Reply) -> str:
+    """Return the digest of the model that wrote *reply*; empty where that is not known."""
+    parts = getattr(reply, "served_by", "").split(" ")
+    return parts[1][:_LONGEST_DIGEST] if len(parts) > 1 else ""
 
 
 def record_cancelled(session: Session, mine: Claim, *, role: str, tag: str, duration_s: float, now: datetime) -> None:

@@ -174,6 +174,9 @@ class VariantRow(Base):
     )  # better than its parent on the samples both were run on
     fate: Mapped[str] = mapped_column(WORD)
     fate_reason: Mapped[str] = mapped_column(Text, default="")
+    mean_logprob: Mapped[float | None] = mapped_column(Float)  # of the tokens that the generator wrote; None: not told
+    min_logprob: Mapped[float | None] = mapped_column(Float)
+    flags: Mapped[str] = mapped_column(Text, default="", server_default=EMPTY)  # what made it suspect, one a line
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

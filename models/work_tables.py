@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, Text, Uniqu
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, UtcDateTime
-from models.tables import SHA, WORD
+from models.tables import EMPTY, SHA, WORD, ZERO
 
 
 class RunRow(Base):
@@ -115,6 +115,8 @@ class ModelCallRow(Base):
     reply: Mapped[str | None] = mapped_column(Text)  # JSON; None once pruned
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     tokens: Mapped[int] = mapped_column(default=0)
+    digest: Mapped[str] = mapped_column(String(128), default="", server_default=EMPTY)  # of the model; empty: not known
+    estimate: Mapped[float] = mapped_column(Float, default=0.0, server_default=ZERO)  # of prompt_tokens; 0: none
     duration_ms: Mapped[float] = mapped_column(Float, default=0.0)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pipeline.algorithms.tokens import UNTAUGHT, Gauge
 from pipeline.costs import example_size
 from pipeline.domain import Fate, Next
 from pipeline.fitness import Item
 from pipeline.flow import Flow, Generate, Generated, T
 from pipeline.meta_prompt import Failure, Success
 from pipeline.population import Member, MutationPrompt, Outcome
+from pipeline.room import Exact, Room, room_of
 from pipeline.rules import Rules
 from pipeline.skills import PromptTemplate
 
@@ -40,6 +42,8 @@ class MutateCase:
         failures, successes: from the log, shown to the generator; of the search split too.
         tallies: of the operators, in this run and earlier ones of the skill.
         foreign: rules that won for other skills.
+        gauge: what the counts of the generator's earlier calls have taught.
+        exact: counts by the generator's own vocabulary, where a worker can read it.
         next_ordinal: ordinal of the first new variant.
         stale: visits since the best member last improved.
         calls_left: what the budget still allows.
@@ -64,6 +68,13 @@ class MutateCase:
     labelled: int = 0
     tallies: tuple[Tally, ...] = ()
     foreign: tuple[str, ...] = ()
+    gauge: Gauge = UNTAUGHT
+    exact: Exact | None = None
+
+    @property
+    def room(self) -> Room:
+        """How long a question to the generator may be."""
+        return room_of(self.rules, self.gauge, self.exact)
 
     @property
     def scored_items(self) -> tuple[Item, ...]:

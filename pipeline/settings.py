@@ -131,6 +131,12 @@ class Models:
     )
     task_num_ctx: int = _set(4096, "context of a task model that is not the foreground model", unit="tokens", low=256)
     keep_alive: str = _set("60s", "how long Ollama keeps evolution's own models; short, so that they make room first")
+    generator_prompt_tokens: int = _set(
+        7000, "most tokens of a question to the generator", unit="tokens", source=_SEED, low=256
+    )
+    generator_example_tokens: int = _set(
+        5000, "most tokens of the failures and successes in it", unit="tokens", source=_SEED, low=64
+    )
     generator_temperature: float = _set(0.9, "of the generator", source=_SEED, low=0, high=2)
     generator_repeat_penalty: float = _set(1.2, "of the generator", source=_SEED, low=0.5, high=2)
     generator_num_predict: int = _set(

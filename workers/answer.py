@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from models import journal
 from models.steps import Claim
+from pipeline.algorithms.tokens import estimate
 from pipeline.domain import RunKind, Stage
 from pipeline.flow import Embed, Failed, FailureKind, Generate, Generated, Publish, Reply, Request, ScoreOutside
 from workers.clock import now
@@ -60,6 +61,10 @@ class Answering:
         known = self._replies.get(key)
         return known if known is not None else self._answered(request, key, served_by)
 
+    def count(self, text: str) -> int | None:
+        """Return the tokens of *text* by the generator's own vocabulary; None where it cannot be read."""
+        return self._live().count(text)
+
     def __enter__(self) -> Self:
         """Return itself."""
         return self
@@ -88,7 +93,8 @@ class Answering:
             self._spent = self._spent.plus(reply)
             role = request.role.value if isinstance(request, Generate) else "embedder"
             tag, simulated = live.tag_of(request), live.simulated
-        self._remember(key, reply, role=role, tag=tag, simulated=simulated)
+        guess = estimate(request.system + request.prompt) if isinstance(request, Generate) else 0.0
+        self._remember(key, reply, role=role, tag=tag, simulated=simulated, guess=guess)
         return reply
 
     def _check_room(self) -> None:
@@ -102,13 +108,15 @@ class Answering:
             check_writing(self._home.root)  # once for each job
         self._roomy = True
 
-    def _remember(self, key: journal.Key, reply: Reply, *, role: str, tag: str, simulated: bool) -> None:
+    def _remember(self, key: journal.Key, reply: Reply, *, role: str, tag: str, simulated: bool, guess: float) -> None:
         """Write a reply that was paid for; a database that is locked, or a disk that is full, is waited for."""
         fresh = simulated and not self._marked
 
         def write() -> None:
             with self._opened.write() as session:
-                journal.record(session, self._mine, key, reply, role=role, tag=tag, simulated=fresh, now=now())
+                journal.record(
+                    session, self._mine, key, reply, role=role, tag=tag, simulated=fresh, now=now(), estimate=guess,
+                )  # fmt: skip
 
         patiently(write)
         self._marked = self._marked or simulated

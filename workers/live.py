@@ -24,6 +24,7 @@ from workers.llm.retry import retrying
 from workers.llm.room import RoomMaker, with_host_options
 from workers.llm.route import OllamaAnswerer
 from workers.llm.tags import ServerFacts
+from workers.llm.vocabulary import ExactCounter
 from workers.lock import Lock
 from workers.sessions import Database
 from workers.shared_lease import Ear, SharedLease
@@ -72,6 +73,7 @@ class LiveModels:
             home.root, settings.gate, settings.foreground.model, settings.models.ollama_url,
             own=mine.rules.own_tags, shared=self._lease,
         )  # fmt: skip
+        self._counter = ExactCounter(self._client, mine.rules.tag(Role.GENERATOR))
         self._gated = retrying(self._ask_when_quiet)
         self._host = Lock(_host_lock(settings.models.ollama_url))
         self._host_held = False
@@ -120,6 +122,10 @@ class LiveModels:
         self._slice_s += time.monotonic() - started
         self._begun = True
         return reply
+
+    def count(self, text: str) -> int | None:
+        """Return the tokens of *text* by the generator's own vocabulary; None where it cannot be read."""
+        return self._counter(text)
 
     def close(self) -> None:
         """Close connections and let the server's lock go."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -140,8 +140,12 @@ def _run(opened: Database, mine: Claim, answering: Answering) -> list[Bell]:
         case Stage.MUTATE:
             from models.stages.mutate import load_mutate, save_mutate
             from pipeline.mutate import mutate
+            from pipeline.search import MutateCase, MutateDecision
 
-            return Wired(load_mutate, mutate, save_mutate).run(opened, mine, answering)
+            def counting(case: MutateCase) -> Flow[MutateDecision]:
+                return mutate(replace(case, exact=answering.count))
+
+            return Wired(load_mutate, counting, save_mutate).run(opened, mine, answering)
         case Stage.JUDGE:
             from models.stages.judge import load_judge, save_judge
             from pipeline.judge import judge

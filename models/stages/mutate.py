@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from models import journal, prompts, samples, searches
+from models import gauges, journal, prompts, samples, searches
 from models.prompts import text_sha
 from models.search_tables import EvaluationRow, MutationPromptRow
 from models.steps import Claim
@@ -48,6 +48,7 @@ def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
         successes=samples.successes(session, mine.skill, horizon=run.horizon, limit=MAX_SUCCESSES),
         tallies=searches.tallies(session, run),
         foreign=searches.foreign_rules(session, run),
+        gauge=gauges.generator_gauge(session, mine),
         next_ordinal=len(members),
         stale=evolution.stale_generations,
         calls_left=search.budget_calls - cost.calls,
