@@ -94,6 +94,9 @@ class VariantLine:
     fate: str
     fate_reason: str
     reasoning: str
+    mean_logprob: float | None
+    min_logprob: float | None
+    flags: tuple[str, ...]
     text: str
 
 
@@ -278,4 +281,5 @@ def _variant(session: Session, row: VariantRow) -> VariantLine:
         fresh_tested=row.confirm_n,
         interval=wilson(row.confirm_correct, row.confirm_n) if row.confirm_n else wilson(row.fitness_correct, row.fitness_n),
         overall=overall, fate=row.fate, fate_reason=row.fate_reason, reasoning=row.reasoning, text=row.prompt_text,
+        mean_logprob=row.mean_logprob, min_logprob=row.min_logprob, flags=tuple(row.flags.splitlines()),
     )  # fmt: skip

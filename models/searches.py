@@ -35,7 +35,10 @@ def members(session: Session, run: int) -> tuple[Member, ...]:
             mutation=row.mutation_ordinal, fitness=row.fitness_score or 0.0, correct=row.fitness_correct, n=row.fitness_n,
             outcomes=tuple(outcomes.get(row.variant_id, ())), improved=row.improved,
             fate=Fate(row.fate), fate_reason=row.fate_reason,
-            draft=Draft(instruction=row.prompt_text, kind=MutationType(row.mutation_type), reasoning=row.reasoning),
+            draft=Draft(
+                instruction=row.prompt_text, kind=MutationType(row.mutation_type), reasoning=row.reasoning,
+                mean_logprob=row.mean_logprob, min_logprob=row.min_logprob, flags=tuple(row.flags.splitlines()),
+            ),
         )
         for row in rows
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,18 +14,19 @@ from pipeline.domain import MutationType
 from pipeline.drafting import MIN_WORDS, Ask, draft, request, why_refused
 from pipeline.flow import Failed, Flow, generate
 from pipeline.leaks import Ground, leaks
-from pipeline.meta_prompt import Failure, Success, read_instruction, sealed
+from pipeline.meta_prompt import read_instruction, sealed
 from pipeline.operator_choice import GRAFT, OURS, PAPER, WHOLE
 from pipeline.operator_choice import draw as draw_operator
 from pipeline.patterns import suited
 from pipeline.phrasebook import THINKING_STYLES
 from pipeline.population import Draft, Member, MutationPrompt
+from pipeline.questions import Mating, ancestors, question
+from pipeline.room import Shown, fitted
 from pipeline.search import MutateCase
 from pipeline.sentences import added
 from pipeline.skills import PLACEHOLDER, parse_template
 
 _MUTATION_WORDS = 60  # longest mutation prompt
-_LISTED = 8  # most members in the lists of EDA and lineage
 _ALIKE = 2  # members that a list needs
 
 BY_HAND = frozenset(
@@ -54,30 +54,6 @@ class Bred:
     mutation_prompt: MutationPrompt | None = None
     second_parent: int | None = None
     names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mating:
-    """Who is to have a child, and what may be looked at for it.
-
-    Attributes:
-        failed: the parent's own failures on the search split that the generator is shown.
-        lost: how often each kind of loss occurred in all of its failures.
-        mutation_prompts: of the run, those of this visit among them.
-        taken: instructions that were tried before.
-    """
-
-    ordinal: int
-    winner: Member
-    failed: tuple[Failure, ...]
-    lost: Counter[str]
-    mutation_prompts: tuple[MutationPrompt, ...]
-    taken: tuple[str, ...]
-
-    @staticmethod
-    def counted(member: Member) -> Counter[str]:
-        """Count each kind of loss in all failures of *member*."""
-        return Counter(word for outcome in member.outcomes if not outcome.correct for word in outcome.lost)
 
 
 def breed(case: MutateCase, mating: Mating, kind: str = "") -> Flow[Bred]:
@@ -111,7 +87,7 @@ def available(case: MutateCase, mating: Mating, mates: Sequence[Member]) -> tupl
     wanting = {
         MutationType.EDA: listed,
         MutationType.EDA_RANK: listed,
-        MutationType.LINEAGE: len(_ancestors(case, mating.winner)) >= _ALIKE,
+        MutationType.LINEAGE: len(ancestors(case, mating.winner)) >= _ALIKE,
         MutationType.LAMARCKIAN: bool(case.successes),
         MutationType.REFLECTIVE: bool(mating.failed),
         MutationType.DIRECT: bool(case.failures),
@@ -177,7 +153,7 @@ def _by_generator(
         style = THINKING_STYLES[int(rng.integers(len(THINKING_STYLES)))]
     ask = Ask(
         rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
-        prompt=_question(case, mating, mates, kind, (mutation, style), success, rng), kind=kind,
+        prompt=question(case, mating, mates, kind, (mutation, style), success, rng), kind=kind,
         reasoning=_REASONS.get(kind, f"{mutation} {style}" if case.generation == 0 else mutation), parent=rules,
         grafted=taking == GRAFT, taken=tuple(examples.rules_of(text) for text in mating.taken),
         ground=ground(case, mating),
@@ -189,33 +165,6 @@ def _by_generator(
         mutation_prompt=fresh,
         names=(kind, taking) if graft else (kind,),
     )  # fmt: skip
-
-
-def _question(  # noqa: PLR0911 - one operator a line
-    case: MutateCase, mating: Mating, mates: list[Member], kind: MutationType, means: tuple[str, str],
-    success: Success | None, rng: np.random.Generator,
-) -> str:  # fmt: skip
-    mutation, style = means
-    about, parent = case.rules.skill.about, examples.rules_of(mating.winner.draft.instruction)
-    if kind is MutationType.REFLECTIVE:
-        return operators.reflective(parent, about, mating.failed, mating.lost, mating.winner.n)
-    if kind is MutationType.DIRECT:
-        return operators.direct(parent, about, case.failures, case.successes)
-    if kind is MutationType.ZERO_ORDER:
-        return operators.zero_order(about, mating.failed or case.failures)
-    if kind is MutationType.EDA:
-        listed = _distinct((mating.winner, *mates))
-        return operators.eda([listed[int(i)] for i in rng.permutation(len(listed))[:_LISTED]], about)
-    if kind is MutationType.EDA_RANK:
-        ranked = sorted((mating.winner, *mates), key=lambda m: (m.fitness, -m.ordinal))
-        return operators.eda_rank(_distinct(ranked)[-_LISTED:], mutation, about)
-    if kind is MutationType.LINEAGE:
-        return operators.lineage(_ancestors(case, mating.winner)[-_LISTED:], about)
-    if kind is MutationType.LAMARCKIAN and success is not None:
-        return operators.lamarckian(success, about)
-    if case.generation == 0:
-        return operators.initial(mutation, style, parent, about)
-    return operators.first_order(mutation, parent, about)
 
 
 _REASONS: dict[str, str] = {
@@ -235,7 +184,7 @@ def crossed(case: MutateCase, mating: Mating, mate: Member) -> Flow[Bred]:
     rules, kept = examples.split(mating.winner.draft.instruction)
     ask = Ask(
         rules=case.rules, seed=case.seed, label=("breed", case.generation, mating.ordinal),
-        prompt=operators.crossover(rules, examples.rules_of(mate.draft.instruction), about), kind=kind,
+        prompt=_fitting_question(case, operators.crossover(rules, examples.rules_of(mate.draft.instruction), about)), kind=kind,
         reasoning="the best rules of two parents", parent=rules, grafted=False,
         taken=tuple(examples.rules_of(text) for text in mating.taken),
         ground=ground(case, mating),
@@ -243,6 +192,11 @@ def crossed(case: MutateCase, mating: Mating, mate: Member) -> Flow[Bred]:
     made = yield from draft(ask)
     whole = _with_examples(made, kept)
     return Bred(draft=whole, mutation=_carried(mating.winner), second_parent=mate.ordinal, names=(kind,))
+
+
+def _fitting_question(case: MutateCase, question: str) -> str:
+    """Return a question from which nothing can be left out, or none where there is no room for it."""
+    return fitted(lambda _: question, Shown(), case.room, sent=lambda text: sealed(text, case.seed))
 
 
 def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: str) -> Flow[MutationPrompt | None]:
@@ -267,21 +221,6 @@ def _with_examples(made: Draft, kept: tuple[str, ...]) -> Draft:
 
 def _carried(member: Member) -> int:
     return member.mutation if member.mutation is not None else 0
-
-
-def _ancestors(case: MutateCase, member: Member) -> list[str]:
-    """The rules of *member* and its ancestors in order of time."""
-    known = {m.ordinal: m for m in case.finished}
-    line: list[str] = []
-    at: Member | None = member
-    while at is not None:
-        line.append(examples.rules_of(at.draft.instruction))
-        at = known.get(at.parent) if at.parent is not None else None
-    return list(dict.fromkeys(reversed(line)))
-
-
-def _distinct(members: Sequence[Member]) -> list[str]:
-    return list(dict.fromkeys(examples.rules_of(m.draft.instruction) for m in members))
 
 
 def ground(case: MutateCase, mating: Mating) -> Ground:

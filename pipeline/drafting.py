@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.algorithms.differences import normalise
 from pipeline.algorithms.streams import seed32
-from pipeline.algorithms.text_signals import gibberish
+from pipeline.algorithms.text_flags import flags
+from pipeline.algorithms.text_signals import examine, gibberish
 from pipeline.domain import MutationType, Role
 from pipeline.flow import Failed, FailureKind, Flow, Generate, Sampling, generate
 from pipeline.leaks import NOTHING, Ground, leaks, reason
@@ -16,6 +17,7 @@ from pipeline.rules import Rules
 from pipeline.sentences import added, graft, sentences
 
 MIN_WORDS = 3  # a shorter instruction is no instruction
+NO_ROOM = "no answer: the question has more tokens than there is room for"
 LISTS = frozenset({MutationType.ZERO_ORDER, MutationType.EDA, MutationType.EDA_RANK, MutationType.LINEAGE})
 """Operators whose reply continues a list; the paper leaves open which entry to take: we take the first whole one."""
 
@@ -25,6 +27,7 @@ class Ask:
     """One question to the generator, with what its answer must not be.
 
     Attributes:
+        prompt: the question; empty when there is no room for it.
         label: names the question within the run; its seed is drawn from it.
         parent: the rules that the question shows; empty when it shows none.
         grafted: put only the reply's new sentences to the parent's. A small model forgets one sentence in five of a text
@@ -47,7 +50,10 @@ class Ask:
 
 def draft(ask: Ask) -> Flow[Draft]:
     """Ask, and ask again with other settings when the reply is gibberish or a copy (mission A3: at most two retries)."""
+    if not ask.prompt:
+        return Draft(instruction="", kind=ask.kind, reasoning=ask.reasoning, refused=NO_ROOM)
     instruction = refused = ""
+    mean = least = None
     for attempt in range(ask.rules.settings.search.retries + 1):
         seed = seed32(ask.seed, *ask.label, attempt)
         reply = yield from generate(
@@ -58,11 +64,15 @@ def draft(ask: Ask) -> Flow[Draft]:
             if reply.kind is FailureKind.BUDGET:
                 return Draft(instruction="", kind=ask.kind, reasoning=ask.reasoning, refused=refused, spent_out=True)
             continue
+        mean, least = reply.mean_logprob, reply.min_logprob
         instruction = _read(ask, reply.text, cut_off=reply.done_reason == "length")
         refused = why_refused(ask.rules, instruction, ask.parent, ask.taken, ask.ground)
         if not refused:
             break
-    return Draft(instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused)
+    return Draft(
+        instruction=instruction, kind=ask.kind, reasoning=ask.reasoning, refused=refused, mean_logprob=mean,
+        min_logprob=least, flags=tuple(map(str, flags(instruction, ask.parent))),
+    )  # fmt: skip
 
 
 def request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool = False) -> Generate:
@@ -74,11 +84,13 @@ def request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool 
     sampling = Sampling(
         temperature=temperature, seed=seed, num_predict=models.generator_num_predict, repeat_penalty=penalty
     )
-    return Generate(role=Role.GENERATOR, prompt=prompt, sampling=sampling)
+    return Generate(role=Role.GENERATOR, prompt=prompt, sampling=sampling, logprobs=True)
 
 
 def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], ground: Ground = NOTHING) -> str:
     """Say why the rules *text* are not worth an evaluation; empty when they are.
+
+    Gibberish is named by its detector, then what it measured in brackets; `detector_of` gives the name alone.
 
     Only sentences that are not the parent's own are searched for what must not get in: a person may have put a link into
     the prompt in use, the generator may not. Nor is a child refused for being as long, or as repetitive, as its parent.
@@ -92,8 +104,17 @@ def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], gr
     own = {normalise(sentence) for sentence in sentences(parent)}
     fresh = [sentence for sentence in sentences(text) if normalise(sentence) not in own]
     parts = fresh if gibberish(parent) else [text, *fresh]
-    found = next(filter(None, map(gibberish, parts)), "")
-    return found or reason(leaks(" ".join(fresh), replace(ground, own=(*ground.own, parent))))
+    found = next(filter(None, map(examine, parts)), None)
+    return str(found) if found else reason(leaks(" ".join(fresh), replace(ground, own=(*ground.own, parent))))
+
+
+def detector_of(refused: str) -> str:
+    """Return a refusal without what was measured, so that equal ones can be counted.
+
+    >>> detector_of("loop (34% of its word trigrams occurred before; at most 22%)"), detector_of("leak: a secret")
+    ('loop', 'leak: a secret')
+    """
+    return refused.partition(" (")[0]
 
 
 def _read(ask: Ask, reply: str, *, cut_off: bool) -> str:

@@ -24,6 +24,29 @@ MAX_FAILURES, MAX_SUCCESSES = 20, 10  # shown at most (seed documents)
 _SHOWN_FIELD = 300  # characters of one input field shown to the generator
 _MOST_KINDS = 8  # of losses that are counted in the heading
 
+SAID = {
+    "generic": "too generic",
+    "version-lost": "version marker lost",
+    "case": "wrong case",
+    "spaces": "spaces between the words",
+    "separator": "words not joined by single hyphens",
+    "too-long": "too long",
+    "too-short": "too short",
+    "chatter": "chatter around the answer",
+    "talk": "chatter around the answer",
+    "unrelated": "hardly a word of the input",
+    "extension": "extension changed",
+    "not-a-name": "not a name at all",
+    "missing-words": "words missing",
+    "extra-words": "words too many",
+    "not-json": "not JSON",
+    "missing-item": "items missing",
+    "extra-item": "items too many",
+    "empty": "nothing written",
+    "different": "another answer",
+}
+"""What the scorers' words and the signatures are called in a question."""
+
 _MARKS = re.compile(
     r"<<<[A-Z]{2,12}(?:-[0-9a-f]{4,16})?|[A-Z]{2,12}(?:-[0-9a-f]{4,16})?>>>|<\|(?:im_start|start_header_id)\|>(?:system|user|assistant)?|<\|[^|>\n]{0,40}\|>|"
     r"\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>(?:user|model)?"
@@ -117,7 +140,7 @@ def clip(text: str, limit: int = MAX_EXAMPLE) -> str:
 
 
 def failures_text(failures: tuple[Failure, ...], lost: Mapping[str, int] | None = None, of: int = 0) -> str:
-    """Write failures so that what was lost stands first, counted: that is worth three times "wrong".
+    """Write failures so that what was lost stands first, counted by signature: that is worth three times "wrong".
 
     Args:
         failures: the examples.
@@ -125,7 +148,8 @@ def failures_text(failures: tuple[Failure, ...], lost: Mapping[str, int] | None 
         of: out of how many samples.
     """
     counts = Counter(word for failure in failures for word in failure.lost) if lost is None else Counter(lost)
-    head = "; ".join(f"{clip(word, 40)} in {n} of {of or len(failures)}" for word, n in counts.most_common(_MOST_KINDS))
+    total = of or len(failures)
+    head = "; ".join(f"{n} of {total}: {said_of(word)}" for word, n in counts.most_common(_MOST_KINDS))
     lines = [f"What was lost: {head or 'the answer differs'}"]
     for failure in failures[:MAX_FAILURES]:
         shown = {
@@ -135,6 +159,15 @@ def failures_text(failures: tuple[Failure, ...], lost: Mapping[str, int] | None 
         }
         lines.append(_line({**shown, "lost": ", ".join(failure.lost) or "different"}))
     return "\n".join(lines)
+
+
+def said_of(word: str) -> str:
+    """Say what was lost in words that a small model understands; a word that is not known stays as it is.
+
+    >>> said_of("generic"), said_of("schema:$.total")
+    ('too generic', 'schema:$.total')
+    """
+    return SAID.get(word, clip(word, 40))
 
 
 def successes_text(successes: tuple[Success, ...]) -> str:

@@ -32,10 +32,17 @@ def initial(mutation: str, thinking_style: str, seed_prompt: str, about: str) ->
     )
 
 
-def zero_order(about: str, failures: tuple[Failure, ...]) -> str:
-    """Zero-order generation (PromptBreeder 3.2.1): the problem gives a list of hints, the first is taken. No parent."""
+def zero_order(about: str, failures: tuple[Failure, ...], lost: Mapping[str, int] | None = None, of: int = 0) -> str:
+    """Zero-order generation (PromptBreeder 3.2.1): the problem gives a list of hints, the first is taken. No parent.
+
+    Args:
+        about: the task.
+        failures: a few, of many kinds.
+        lost: how often each kind of loss occurred in all failures; None counts those that are shown.
+        of: out of how many samples.
+    """
     return (
-        f"TASK: zero-order\nThe task: {about}\n{fenced('FAILURES', failures_text(failures))}\n\n"
+        f"TASK: zero-order\nThe task: {about}\n{fenced('FAILURES', failures_text(failures, lost, of))}\n\n"
         f"A list of complete instructions for this task, the best one first. {_ANSWER}\n1."
     )
 
@@ -75,11 +82,23 @@ def lamarckian(success: Success, about: str) -> str:
     )
 
 
-def direct(parent: str, about: str, failures: tuple[Failure, ...], successes: tuple[Success, ...]) -> str:
-    """The meta-prompt of the seed documents: the current instruction, what the log says it got wrong and right."""
+def direct(
+    parent: str, about: str, failures: tuple[Failure, ...], successes: tuple[Success, ...],
+    lost: Mapping[str, int] | None = None, of: int = 0,
+) -> str:  # fmt: skip
+    """The meta-prompt of the seed documents: the current instruction, what the log says it got wrong and right.
+
+    Args:
+        parent: the instruction.
+        about: the task.
+        failures: a few, of many kinds.
+        successes: a few, of many shapes.
+        lost: how often each kind of loss occurred in all failures; None counts those that are shown.
+        of: out of how many samples.
+    """
     return (
         f"TASK: direct\nThe task: {about}\nCURRENT INSTRUCTION:\n{fenced('PROMPT', parent)}\n\n"
-        f"It failed on these inputs:\n{fenced('FAILURES', failures_text(failures))}\n\n"
+        f"It failed on these inputs:\n{fenced('FAILURES', failures_text(failures, lost, of))}\n\n"
         f"It did well on these:\n{fenced('SUCCESSES', successes_text(successes))}\n\n"
         f"Write a better instruction: keep what worked and prevent what was lost. {_ANSWER}\nNEW INSTRUCTION:"
     )

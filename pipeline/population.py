@@ -20,6 +20,8 @@ class Draft:
         reasoning: one sentence on how it came about, for people.
         refused: why it is not worth an evaluation; empty when it is.
         spent_out: the budget ended before the generator answered; there is no instruction to speak of.
+        mean_logprob, min_logprob: of the tokens of the generator's reply; None where it wrote none or does not say.
+        flags: what makes the instruction suspect (`pipeline.algorithms.text_flags`).
     """
 
     instruction: str
@@ -27,6 +29,9 @@ class Draft:
     reasoning: str
     refused: str = ""
     spent_out: bool = False
+    mean_logprob: float | None = None
+    min_logprob: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,14 @@ from dataclasses import replace
 from pipeline import examples
 from pipeline.algorithms.paired import lead, potential
 from pipeline.algorithms.streams import stream
-from pipeline.breeding import Bred, Mating, breed
+from pipeline.breeding import Bred, breed
 from pipeline.confirm import reserve
 from pipeline.costs import RACES, race_size
 from pipeline.domain import Fate, MutationType
 from pipeline.fitness import Item, evaluate
 from pipeline.flow import Flow
 from pipeline.population import Member, Outcome, values_of
+from pipeline.questions import Mating
 from pipeline.search import Brood, Meter, MutateCase, measured
 from pipeline.tournament import first_prompts, mate, run_incumbent
 from pipeline.union import Screened, united

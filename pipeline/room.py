@@ -87,23 +87,24 @@ def most_counted(rules: Rules) -> int:
     return max(context - models.generator_num_predict - MARGIN, 1)
 
 
-def fitted(build: Callable[[Shown], str], shown: Shown, room: Room) -> str | None:
+def fitted(build: Callable[[Shown], str], shown: Shown, room: Room, *, sent: Callable[[str], str] = str) -> str:
     """Build a question of at most the room's tokens.
 
     Args:
         build: writes the question from what is shown; what it writes beside that is never cut.
         shown: all that could be shown.
         room: the limits.
+        sent: makes of the question what is sent, which is what counts.
 
     Returns:
-        The question, or None when it is too long even with nothing left to leave out.
+        The question; empty when it is too long even with nothing left to leave out.
     """
     left: Shown | None = shown
     while left is not None:
         examples = f"{failures_text(left.failures)}\n{successes_text(left.successes)}"
         if not (left.failures or left.successes) or room.holds(examples, room.examples):
             question = build(left)
-            if room.holds(question, room.prompt):
+            if room.holds(sent(question), room.prompt):
                 return question
         left = left.smaller()
-    return None
+    return ""

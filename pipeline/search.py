@@ -42,6 +42,8 @@ class MutateCase:
         failures, successes: from the log, shown to the generator; of the search split too.
         tallies: of the operators, in this run and earlier ones of the skill.
         foreign: rules that won for other skills.
+        lost, failed: how often each kind of loss occurred in the log's newest failures, and how many those are; 0 when
+            `failures` are all of them.
         gauge: what the counts of the generator's earlier calls have taught.
         exact: counts by the generator's own vocabulary, where a worker can read it.
         next_ordinal: ordinal of the first new variant.
@@ -68,6 +70,8 @@ class MutateCase:
     labelled: int = 0
     tallies: tuple[Tally, ...] = ()
     foreign: tuple[str, ...] = ()
+    lost: tuple[tuple[str, int], ...] = ()
+    failed: int = 0
     gauge: Gauge = UNTAUGHT
     exact: Exact | None = None
 

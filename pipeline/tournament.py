@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from pipeline.algorithms.streams import stream
-from pipeline.breeding import Bred, Mating, breed, crossed
+from pipeline.breeding import Bred, breed, crossed
 from pipeline.confirm import reserve
 from pipeline.domain import Fate, MutationType
 from pipeline.examples import unseen
@@ -24,7 +22,10 @@ from pipeline.flow import Flow
 from pipeline.meta_prompt import Failure, shown_input
 from pipeline.phrasebook import MUTATION_PROMPTS
 from pipeline.population import Draft, Member, MutationPrompt
+from pipeline.questions import Mating
 from pipeline.search import Brood, Meter, MutateCase, measured
+from pipeline.signatures import counts_of, signed, telling
+from pipeline.skills import SkillSpec
 
 BROKEN_SCORER = 5  # first answers on which the skill's own scorer failed: it will fail on all
 
@@ -97,28 +98,31 @@ def mate(
     """Gather what an operator may look at for a child of *winner*."""
     search = case.rules.settings.search
     rng = stream(case.seed, "failures", case.generation, ordinal)
-    lost = Mating.counted(winner)
-    failed = failures_of(winner, case.scored_items, search.shown_failures, rng)
-    return Mating(ordinal=ordinal, winner=winner, failed=failed, lost=lost, mutation_prompts=prompts, taken=taken)
+    wrong = failures_of(case.rules.skill, winner, case.scored_items)
+    return Mating(
+        ordinal=ordinal,
+        winner=winner,
+        failed=telling(wrong, search.shown_failures, rng),
+        lost=counts_of(wrong) or Mating.counted(winner),
+        mutation_prompts=prompts,
+        taken=taken,
+    )
 
 
-def failures_of(member: Member, items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Failure, ...]:
-    """Choose failures of *member* to show: of every kind of loss some, the commonest first, at random within a kind."""
+def failures_of(skill: SkillSpec, member: Member, items: Sequence[Item]) -> tuple[Failure, ...]:
+    """Return all failures of *member* on *items*, each with what it lost."""
     known = {item.sample: item for item in items}
-    wrong = [o for o in member.outcomes if not o.correct and o.sample in known]
-    groups: dict[str, list[Failure]] = {}
-    for index in rng.permutation(len(wrong)):
-        one = wrong[int(index)]
-        item = known[one.sample]
-        failure = Failure(
-            shown=shown_input(item.fields), output=one.output, expected=item.expected, lost=one.lost, sample=item.sample
+    return tuple(
+        signed(
+            skill,
+            Failure(
+                shown=shown_input(known[o.sample].fields), output=o.output, expected=known[o.sample].expected,
+                lost=o.lost, sample=o.sample,
+            ),
         )
-        groups.setdefault(one.lost[0] if one.lost else "", []).append(failure)
-    piles = sorted(groups.values(), key=lambda pile: -len(pile))
-    chosen: list[Failure] = []
-    while len(chosen) < min(most, len(wrong)):
-        chosen += [pile.pop() for pile in piles if pile]
-    return tuple(chosen[:most])
+        for o in member.outcomes
+        if not o.correct and o.sample in known
+    )  # fmt: skip
 
 
 def _bred(case: MutateCase, mating: Mating) -> Flow[Bred]:

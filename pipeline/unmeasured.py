@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from pipeline.breeding import Mating, available, breed
+from pipeline.breeding import available, breed
 from pipeline.domain import Ending, Fate, MutationType, Next, Stage
 from pipeline.flow import Flow
 from pipeline.population import Draft, Member, MutationPrompt
+from pipeline.questions import Mating
 from pipeline.search import MutateCase, MutateDecision
 from pipeline.tournament import first_prompts
 

@@ -20,6 +20,9 @@ from pipeline.fitness import Item
 from pipeline.meta_prompt import MAX_FAILURES, MAX_SUCCESSES
 from pipeline.population import PARTLY, Member, MutationPrompt, Outcome
 from pipeline.search import MutateCase, MutateDecision
+from pipeline.signatures import counts_of, signed, telling, varied
+
+FAILURES_READ, SUCCESSES_READ = 100, 100  # of the log, of which the most telling are shown
 
 
 def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
@@ -30,6 +33,10 @@ def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
     finished = tuple(member for member in members if member.n)
     cost = journal.spent(session, mine.run, before_visit=(mine.stage, mine.visit))
     search_items, fresh_items = _items(session, mine, run, evolution)
+    skill = mine.rules.skill
+    found = samples.failures(session, mine.skill, horizon=run.horizon, limit=FAILURES_READ)
+    failures = tuple(signed(skill, failure) for failure in found)
+    successes = samples.successes(session, mine.skill, horizon=run.horizon, limit=SUCCESSES_READ)
     return MutateCase(
         rules=mine.rules,
         seed=mine.seed,
@@ -44,8 +51,10 @@ def load_mutate(session: Session, mine: Claim, _now: datetime) -> MutateCase:
         items=search_items,
         confirm_items=fresh_items,
         labelled=samples.known(session, mine.skill, horizon=run.horizon),
-        failures=samples.failures(session, mine.skill, horizon=run.horizon, limit=MAX_FAILURES),
-        successes=samples.successes(session, mine.skill, horizon=run.horizon, limit=MAX_SUCCESSES),
+        failures=telling(failures, MAX_FAILURES),
+        successes=varied(skill, successes, MAX_SUCCESSES),
+        lost=tuple(counts_of(failures).items()),
+        failed=len(failures),
         tallies=searches.tallies(session, run),
         foreign=searches.foreign_rules(session, run),
         gauge=gauges.generator_gauge(session, mine),
@@ -117,6 +126,7 @@ def _add_child(session: Session, mine: Claim, child: Member, known: dict[int, Va
         mutation_type=child.draft.kind, mutation_ordinal=child.mutation, reasoning=child.draft.reasoning,
         fitness_score=child.fitness if child.n and child.fate not in PARTLY else None, fitness_correct=child.correct, fitness_n=child.n,
         improved=child.improved, fate=child.fate, fate_reason=child.fate_reason, created_at=now,
+        mean_logprob=child.draft.mean_logprob, min_logprob=child.draft.min_logprob, flags="\n".join(child.draft.flags),
     )  # fmt: skip
     session.add(row)
     session.flush()

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - help and completion import none of what the commands need
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ops.cli.compare import current, difference
 from ops.cli.output import lines_of, moment, number, show, table
 from ops.cli.skill import SKILL
 from ops.cli.words import SIMULATED, accuracy, arrow, run_name, run_state, since
+from pipeline.drafting import detector_of
 from pipeline.errors import NotFound
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 RUN = re.compile(r"r(\d{1,9})")
 VARIANT = re.compile(r"\d{1,9}|variant_[a-z]")
+_LEAST_LIKELY = 10.0  # of the mean of log-probabilities, taken negative
 BRED = ("alive", "replaced", "refused", "dropped", "merged")  # fates of those that never left the search
 
 
@@ -139,7 +142,7 @@ def _run_text(found: RunDetail, *, everything: bool, plain: bool) -> str:
     chosen = [one for one in found.variants if everything or one.fate not in BRED]
     if found.variants:
         parts += ["", f"Variants ({len(chosen)} of {len(found.variants)} shown)", _variants_table(chosen, plain=plain)]
-    if refused := Counter(one.fate_reason for one in found.variants if one.fate == "refused"):
+    if refused := Counter(detector_of(one.fate_reason) for one in found.variants if one.fate == "refused"):
         counts = ", ".join(f"{reason} {count}" for reason, count in refused.most_common())
         parts.append(f"Refused before they were run: {show(counts)}")
     if found.operators:
@@ -187,6 +190,11 @@ def _operators_table(found: RunDetail, *, plain: bool) -> str:
     )
 
 
+def _perplexity(mean_logprob: float) -> str:
+    """Write exp(-mean); a reply in which nothing was likely at all has no number worth reading."""
+    return f"{math.exp(-mean_logprob):.1f}" if mean_logprob > -_LEAST_LIKELY else f"above {math.exp(_LEAST_LIKELY):.0f}"
+
+
 def _variant_text(line: tuple[VariantLine, ...]) -> str:
     one = line[0]
     name = f"Variant {one.variant} ({one.name})" if one.name else f"Variant {one.variant}"
@@ -197,6 +205,10 @@ def _variant_text(line: tuple[VariantLine, ...]) -> str:
     head.append(f"Written  {one.mutation_type}, generation {one.generation}")
     if one.reasoning:
         head.append(f"Why      {show(one.reasoning, limit=500)}")
+    if one.mean_logprob is not None:
+        least = f", least sure token {math.exp(one.min_logprob):.1%}" if one.min_logprob is not None else ""
+        head.append(f"Sure     perplexity {_perplexity(one.mean_logprob)} as its writer saw it{least}")
+    head += [f"Flag     {show(flag)}" for flag in one.flags]
     low, high = one.interval
     sure = f" (95 % interval {low:.2f} to {high:.2f})" if one.fitness is not None else ""
     fresh = f"; on fresh samples {_of(one.fresh_right, one.fresh_tested)}" if one.fresh_tested else ""

@@ -94,3 +94,26 @@ def _greedy(near: Floats, worth: Floats, k: int) -> tuple[int, ...]:
         chosen.append(best)
         gain = gain + near[best]
     return tuple(sorted(chosen))
+
+
+def farthest_first(vectors: ArrayLike, k: int, start: int = 0) -> tuple[int, ...]:
+    """Choose *k* rows, each the least like all chosen before it (Gonzalez 1985): no kind of row is forgotten.
+
+    Args:
+        vectors: shape (n, dims), rows of length 1.
+        k: how many; all where fewer are there.
+        start: the first one.
+
+    Returns:
+        Their indices in the order of choice; of equally far rows the first.
+
+    >>> farthest_first([[1, 0], [1, 0], [0, 1]], 2)
+    (0, 2)
+    """
+    rows: Floats = np.asarray(vectors, dtype=np.float64)
+    chosen, near = [start], rows @ rows[start] if len(rows) else np.zeros(0)
+    while len(chosen) < min(k, len(rows)):
+        near[chosen] = np.inf
+        chosen.append(int(np.argmin(near)))
+        near = np.maximum(near, rows @ rows[chosen[-1]])
+    return tuple(chosen[: min(k, len(rows))])

@@ -105,6 +105,16 @@ def examine(text: str) -> Sign | None:
     return _loops(text, words) or _noise(text, words) or _salad(text, tokens, len(words)) or _shuffled(tokens, words)
 
 
+def content_words(text: str) -> list[str]:
+    """Return the words of *text* in lower case without the small ones that every text has.
+
+    >>> content_words("Name the file after what it shows.")
+    ['name', 'file', 'shows']
+    """
+    words = (token.lower() for token in _TOKEN.findall(text[:_MOST_CHARS]) if token[0].isalpha())
+    return [word for word in words if not _FUNCTION_WORD.fullmatch(word)]
+
+
 def _loops(text: str, words: list[str]) -> Sign | None:
     """Tell whether the text repeats itself."""
     if len(words) < _LOOP_WORDS:

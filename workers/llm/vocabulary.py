@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,9 @@ def find(client: OllamaClient, tag: str, *, folder: Path | None = None) -> Vocab
     found = None
     if not other_machine(client.url):
         places = [folder] if folder is not None else _folders()
-        found = next(
-            filter(None, (_quietly(lambda place=place: from_files(client, tag, place)) for place in places)), None
-        )
-    return found or _quietly(lambda: from_server(client, tag))
+        for place in places:
+            found = found or _quietly(partial(from_files, client, tag, place))
+    return found or _quietly(partial(from_server, client, tag))
 
 
 def from_files(client: OllamaClient, tag: str, folder: Path) -> Vocabulary | None:
