@@ -90,7 +90,7 @@ def request(rules: Rules, prompt: str, seed: int, attempt: int, *, copied: bool 
 def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], ground: Ground = NOTHING) -> str:
     """Say why the rules *text* are not worth an evaluation; empty when they are.
 
-    Gibberish is named by its detector, then what it measured in brackets; `detector_of` gives the name alone.
+    Gibberish is named by its detector, then what it measured in brackets.
 
     Only sentences that are not the parent's own are searched for what must not get in: a person may have put a link into
     the prompt in use, the generator may not. Nor is a child refused for being as long, or as repetitive, as its parent.
@@ -106,15 +106,6 @@ def why_refused(rules: Rules, text: str, parent: str, taken: tuple[str, ...], gr
     parts = fresh if gibberish(parent) else [text, *fresh]
     found = next(filter(None, map(examine, parts)), None)
     return str(found) if found else reason(leaks(" ".join(fresh), replace(ground, own=(*ground.own, parent))))
-
-
-def detector_of(refused: str) -> str:
-    """Return a refusal without what was measured, so that equal ones can be counted.
-
-    >>> detector_of("loop (34% of its word trigrams occurred before; at most 22%)"), detector_of("leak: a secret")
-    ('loop', 'leak: a secret')
-    """
-    return refused.partition(" (")[0]
 
 
 def _read(ask: Ask, reply: str, *, cut_off: bool) -> str:

@@ -51,8 +51,8 @@ class Room:
     Attributes:
         prompt: of all of it, its chat template included.
         examples: of failures and successes together.
-        gauge: bounds a count where the vocabulary is not needed or not readable.
-        exact: counts by the vocabulary; asked only where the bound is too high.
+        gauge: bounds a count where the vocabulary cannot be read.
+        exact: counts by the vocabulary; asked only where a text has more bytes than there is room for tokens.
     """
 
     prompt: int
@@ -61,11 +61,15 @@ class Room:
     exact: Exact | None = None
 
     def holds(self, text: str, limit: int) -> bool:
-        """Tell whether *text*, sent as a prompt, has at most *limit* tokens."""
-        if self.gauge.at_most(text) <= limit:
+        """Tell whether *text*, sent as a prompt, has at most *limit* tokens.
+
+        No byte-level vocabulary makes more tokens than a text has bytes; the gauge decides only where there is none to
+        be read, since texts can be written that any estimate takes for shorter than they are.
+        """
+        if len(text.encode("utf-8", "replace")) + self._template <= limit:
             return True
         exact = self.exact(text) if self.exact is not None else None
-        return exact is not None and exact + self._template <= limit
+        return self.gauge.at_most(text) <= limit if exact is None else exact + self._template <= limit
 
     @property
     def _template(self) -> int:

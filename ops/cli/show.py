@@ -15,7 +15,6 @@ from ops.cli.compare import current, difference
 from ops.cli.output import lines_of, moment, number, show, table
 from ops.cli.skill import SKILL
 from ops.cli.words import SIMULATED, accuracy, arrow, run_name, run_state, since
-from pipeline.drafting import detector_of
 from pipeline.errors import NotFound
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _run_text(found: RunDetail, *, everything: bool, plain: bool) -> str:
     chosen = [one for one in found.variants if everything or one.fate not in BRED]
     if found.variants:
         parts += ["", f"Variants ({len(chosen)} of {len(found.variants)} shown)", _variants_table(chosen, plain=plain)]
-    if refused := Counter(detector_of(one.fate_reason) for one in found.variants if one.fate == "refused"):
+    if refused := Counter(one.fate_reason.partition(" (")[0] for one in found.variants if one.fate == "refused"):
         counts = ", ".join(f"{reason} {count}" for reason, count in refused.most_common())
         parts.append(f"Refused before they were run: {show(counts)}")
     if found.operators:

@@ -20,7 +20,7 @@ _BASE = 256
 _PLANES = 0x20000  # characters whose class is looked up; beyond are rare Han characters, which are letters
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Vocabulary:
     """A byte-level BPE vocabulary, ready to count; made by `vocabulary`.
 

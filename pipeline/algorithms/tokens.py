@@ -24,9 +24,10 @@ _SHORT, _LONG = 5, 14  # letters up to which a word is one token; up to which it
 PRIOR_OFFSET, PRIOR_SLOPE = 8.0, 1.0  # tokens of a chat template, tokens by estimate (peer study)
 _OFFSET_SPREAD, _SLOPE_SPREAD, _NOISE = 24.0, 0.2, 0.05  # of the prior, and of one count relative to its size
 _FORGET = 0.995  # weight of a call after the next one
-_RATIOS = 200  # newest calls whose ratios make the bound
-_SHARE = 0.99  # of calls that the bound is to hold in
-_FIRST = 0.5  # added to the bound before the first call, and shared out over those that follow
+_RATIOS = 200  # newest calls whose highest ratio makes the bound: the next one is below it in 99.5 % of all orders
+_FIRST = 0.6  # added to the bound before the first call; it fades as calls are counted
+_FADE = 1.2
+_LEARNING = 5  # first calls, at least, and the first quarter: their surprises say nothing of a gauge that has learned
 _LEAST, _MOST = 1.03, 2.0  # of the bound's factor
 _OFFSETS, _SLOPES = (0.0, 1000.0), (0.3, 4.0)  # beyond them a server's counts are no counts of this text
 
@@ -95,10 +96,9 @@ def calibrated(calls: Iterable[tuple[float, int]], most: int) -> Gauge:
     """
     a, b = PRIOR_OFFSET, PRIOR_SLOPE
     paa, pab, pbb = _OFFSET_SPREAD**2, 0.0, _SLOPE_SPREAD**2
-    ratios: list[float] = []
-    for guess, count in calls:
-        if not (0 < count < most and 0 <= guess < most * _SLOPES[1]):
-            continue
+    used = [(guess, count) for guess, count in calls if 0 < count < most and 0 <= guess < most * _SLOPES[1]]
+    ratios = list[float]()
+    for guess, count in used:
         ratios.append(count / max(a + b * guess, 1.0))
         va, vb = paa + pab * guess, pab + pbb * guess  # P x
         spread = va + vb * guess + (_NOISE * count) ** 2
@@ -108,14 +108,20 @@ def calibrated(calls: Iterable[tuple[float, int]], most: int) -> Gauge:
             (p - one * other / spread) / _FORGET for p, one, other in ((paa, va, va), (pab, va, vb), (pbb, vb, vb))
         )
         paa, pbb = min(paa, _OFFSET_SPREAD**2), min(pbb, _SLOPE_SPREAD**2)
-    return Gauge(offset=a, slope=b, factor=_factor(ratios), calls=len(ratios))
+    after = [count / max(a + b * guess, 1.0) for guess, count in used]
+    return Gauge(offset=a, slope=b, factor=_factor(ratios, after), calls=len(used))
 
 
-def _factor(ratios: list[float]) -> float:
-    """Return the factor that held in 99 of 100 of the newest calls, with a reserve while there are few."""
-    newest = sorted(ratios[-_RATIOS:])
-    high = newest[min(math.ceil(_SHARE * (len(newest) + 1)), len(newest)) - 1] if newest else 1.0
-    return _within(max(high, _LEAST) + _FIRST / (len(ratios) + 1), (_LEAST, _MOST))
+def _factor(before: list[float], after: list[float]) -> float:
+    """Return the factor that held in every one of the newest calls, with a reserve while there are few.
+
+    Args:
+        before: each count by what was expected before it was known: honest, but of a gauge that had learned less.
+        after: each count by what is expected now: of the gauge as it is, but it has seen the count.
+    """
+    high = max(after[-_RATIOS:], default=1.0)
+    surprise = max(before[max(_LEARNING, len(before) // 4) :][-_RATIOS:], default=1.0)
+    return _within(max(high, surprise, _LEAST) + _FIRST / math.sqrt(1 + len(before)) ** _FADE, (_LEAST, _MOST))
 
 
 def _word(found: str) -> float:

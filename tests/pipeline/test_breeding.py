@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.breeding import Bred, Mating, available, breed
-from pipeline.domain import MutationType, SampleId
+from pipeline.breeding import Bred, available, breed
+from pipeline.domain import MutationType, SampleId, SkillName
 from pipeline.fitness import Item
 from pipeline.flow import Failed, FailureKind, Generate, drive
 from pipeline.meta_prompt import Failure, Success
 from pipeline.operator_choice import GRAFT, OURS, PAPER, WHOLE
 from pipeline.phrasebook import MUTATION_PROMPTS
 from pipeline.population import Draft, Member, MutationPrompt, Outcome
+from pipeline.questions import Mating
 from pipeline.search import MutateCase, Tally
-from pipeline.skills import PromptTemplate
+from pipeline.signatures import telling
+from pipeline.skills import PromptTemplate, SkillSpec
 from pipeline.tournament import failures_of
 
 GOOD = "Use only lower case letters and join the words by hyphens."
@@ -127,8 +129,12 @@ def test_an_operator_without_its_material_is_not_drawn(case: Callable[..., Mutat
 @pytest.mark.parametrize(
     ("kind", "shown", "hidden"),
     [
-        (MutationType.DIRECT, ("Member 0 says this.", "IMG 1", "two-cats", "What was lost: case in 1 of 1"), ()),
-        (MutationType.REFLECTIVE, ("Member 0 says this.", "IMG 1", "What was lost: case in 3 of 10"), ("two-cats",)),
+        (MutationType.DIRECT, ("Member 0 says this.", "IMG 1", "two-cats", "What was lost: 1 of 1: wrong case"), ()),
+        (
+            MutationType.REFLECTIVE,
+            ("Member 0 says this.", "IMG 1", "What was lost: 3 of 10: wrong case"),
+            ("two-cats",),
+        ),
         (MutationType.FIRST_ORDER, ("Member 0 says this.", MUTATION_PROMPTS[0]), ("IMG 1",)),
         (MutationType.ZERO_ORDER, ("Name pictures.", "IMG 1"), ("Member 0 says this.",)),
         (MutationType.EDA, ("Member 0 says this.", "Member 1 says this.", "3."), ("IMG 1", MUTATION_PROMPTS[0])),
@@ -238,7 +244,8 @@ def test_failures_of_every_kind_are_shown() -> None:
         Outcome(sample=SampleId(i), value=0.0, correct=False, lost=(lost[i % 3],), output=f"o{i}") for i in range(18)
     )
 
-    shown = failures_of(replace(member(0), outcomes=wrong), items, 6, np.random.default_rng(1))
+    skill = SkillSpec(name=SkillName("naming"), template="t.md", scorer="python:a:b")
+    shown = telling(failures_of(skill, replace(member(0), outcomes=wrong), items), 6, np.random.default_rng(1))
 
     assert Counter(failure.lost[0] for failure in shown) == dict.fromkeys(lost, 2)
 
@@ -289,14 +296,15 @@ def test_a_refused_reply_is_asked_again_otherwise(
     assert [(r.sampling.temperature, r.sampling.repeat_penalty) for r in asked] == [(0.9, 1.2), (temperature, penalty)]
     assert asked[0].sampling.seed != asked[1].sampling.seed
     assert (bred.draft.instruction, bred.draft.refused) == (GOOD, "")
-    assert refused.draft.refused == refusal
+    assert refused.draft.refused.partition(" (")[0] == refusal
 
 
 def test_after_the_last_try_the_draft_is_refused(make: Any, say: Any) -> None:
     """The first try and two retries; what came last is kept with its reason."""
     bred, asked = make(say(SALAD), kind=MutationType.DIRECT)
 
-    assert (len(asked), bred.draft.instruction, bred.draft.refused) == (3, SALAD, "salad")
+    assert (len(asked), bred.draft.instruction) == (3, SALAD)
+    assert bred.draft.refused == "salad (8 content words in a row; at most 6)"
 
 
 def test_a_call_that_failed_is_tried_again(make: Any, say: Any) -> None:

@@ -91,7 +91,7 @@ def test_a_draft_is_given_up_after_its_retries(
     """Then it says what was wrong last."""
     made, asked = drafted(say(reply), grafted=False, search={"retries": retries})
 
-    assert (made.refused, len(asked)) == (refused, retries + 1)
+    assert (made.refused.partition(" (")[0], len(asked)) == (refused, retries + 1)
 
 
 def test_a_failed_call_is_asked_again_and_a_spent_budget_is_not(drafted: Drafted, say: Any) -> None:
@@ -130,9 +130,9 @@ def test_an_incumbent_that_repeats_itself_still_has_children(rules_with: Callabl
     )
     rules = rules_with()
 
-    assert why_refused(rules, parent, "", ()) == "loop"
+    assert why_refused(rules, parent, "", ()).startswith("loop (")
     assert why_refused(rules, f"{parent} {NEW}", parent, ()) == ""
-    assert why_refused(rules, f"{parent} {LOOP}", parent, ()) == "loop"
+    assert why_refused(rules, f"{parent} {LOOP}", parent, ()).startswith("loop (")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_reply_of_twenty_thousand_characters_is_read_to_its_limit(drafted: Dra
 
     made, _ = drafted(say(reply, done="length"), parent=parent)
 
-    assert made.refused in ("", "loop")
+    assert made.refused.partition(" (")[0] in ("", "loop")
     assert made.instruction.startswith(parent)
     assert len(made.instruction.split()) <= 220
     assert sentences(made.instruction)[-1].endswith("shown.")

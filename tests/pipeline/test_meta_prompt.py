@@ -69,7 +69,7 @@ def test_failures_say_first_what_was_lost() -> None:
 
     first = failures_text(failures).split("\n")[0]
 
-    assert first == "What was lost: case in 2 of 2; generic in 1 of 2"
+    assert first == "What was lost: 2 of 2: wrong case; 1 of 2: too generic"
 
 
 def test_plain_keeps_letters_of_every_language() -> None:

@@ -47,7 +47,7 @@ def test_examples_are_one_line_each_and_limited() -> None:
     prompt = operators.zero_order("about", many)
 
     assert prompt.count('\n{"input": ') == 20
-    assert "What was lost: case in 30 of 60" in prompt
+    assert "What was lost: 30 of 60: wrong case" in prompt
     assert len(prompt) < 20 * 800
 
 
