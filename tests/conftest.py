@@ -9,10 +9,8 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from secrets import token_hex
-from types import ModuleType
 from urllib.parse import urlsplit
 
 import psycopg
@@ -87,18 +85,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"left out: {count} {mark} test{'s' * (count > 1)}, {LEFT_OUT[mark]}")
     for (kind, door), count in sorted(TRIED.items()):
         terminalreporter.write_line(f"bad input: {kind} through {door}: {count} tried and inert")
-
-
-@pytest.fixture(name="vocabularies", scope="session")
-def _vocabularies() -> ModuleType:
-    """Return the module that makes simulated vocabularies and writes them as models keep them."""
-    path = Path(__file__).parent / "vocabularies.py"
-    spec = spec_from_file_location("vocabularies", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(name="postgres_database")

@@ -121,7 +121,7 @@ def _factor(before: list[float], after: list[float]) -> float:
     """
     high = max(after[-_RATIOS:], default=1.0)
     surprise = max(before[max(_LEARNING, len(before) // 4) :][-_RATIOS:], default=1.0)
-    return _within(max(high, surprise, _LEAST) + _FIRST / math.sqrt(1 + len(before)) ** _FADE, (_LEAST, _MOST))
+    return _within(max(high, surprise) + _FIRST / math.sqrt(1 + len(before)) ** _FADE, (_LEAST, _MOST))
 
 
 def _word(found: str) -> float:

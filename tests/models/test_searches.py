@@ -18,8 +18,8 @@ from ops.simulator.worlds.records import RecordsWorld
 from pipeline.domain import Fate, MutationType, RunKind, SkillName, Stage
 from pipeline.flow import drive
 from pipeline.mutate import mutate
-from pipeline.population import PARTLY, Member
-from pipeline.search import MutateCase, Tally, total
+from pipeline.population import PARTLY, Draft, Member
+from pipeline.search import MutateCase, MutateDecision, Tally, total
 from tests.searching import SKILL, Answering, after, rules_for
 
 WORLD = RecordsWorld(seed=3)
@@ -186,3 +186,22 @@ def test_a_rule_that_won_for_another_skill_is_known_from_the_next_run_on(memory:
     assert known == ("Answer with one word only.",)
     assert own == open_yet == rolled_back == ()
     assert mine.skill_name == SKILL
+
+
+def test_what_is_odd_about_a_draft_stays_with_it(memory: Any, search: Any) -> None:
+    """Its writer's certainty and its flags come back as they were saved."""
+    odd = Draft(
+        instruction="Name it. I hope this helps.", kind=MutationType.DIRECT, reasoning="why", mean_logprob=-0.5,
+        min_logprob=-6.25, flags=("chatter (a closing)", "relevance (0.01 like its parent; at least 0.06)"),
+    )  # fmt: skip
+    child = Member(ordinal=0, slot=0, generation=0, parent=None, second_parent=None, mutation=None, draft=odd)
+    decision = MutateDecision(
+        next=Stage.MUTATE, generation=0, children=(child,), mutation_prompts=(), tally=(), stale=0, best_fitness=0.0,
+        finalists=(), reason="",
+    )  # fmt: skip
+    with memory.write() as session:
+        save_mutate(session, search, decision, memory.now)
+    with memory.maker() as session:
+        (found,) = searches.members(session, search.run)
+
+    assert found.draft == odd

@@ -26,6 +26,7 @@ from pipeline.room import MARGIN, TEMPLATE, Room, Shown, fitted, most_counted, r
 from pipeline.search import MutateCase
 from pipeline.skills import PromptTemplate
 from pipeline.tournament import first_prompts
+from tests import vocabularies
 
 TEXT = st.one_of(
     st.text(max_size=600), st.text("abcXYZ 019_-./", max_size=600),
@@ -45,7 +46,7 @@ ALIKE = Failure(
 
 
 @pytest.fixture(name="count")
-def _count(vocabularies: Any) -> Callable[[str], int]:
+def _count() -> Callable[[str], int]:
     """Return the exact counter."""
     found: Callable[[str], int] = vocabularies.simulated().count
     return found

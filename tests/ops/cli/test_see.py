@@ -33,7 +33,9 @@ def poison(trial: Any) -> None:
         session.execute(update(SampleRow).values(output=HOSTILE, expected=HOSTILE, fields=fields))
         session.execute(update(SampleRow).where(SampleRow.id == 1).values(task_id=HOSTILE))
         session.execute(update(BallotCardRow).values(output=HOSTILE))
-        session.execute(update(VariantRow).values(prompt_text=HOSTILE, reasoning=HOSTILE, fate_reason=HOSTILE))
+        session.execute(
+            update(VariantRow).values(prompt_text=HOSTILE, reasoning=HOSTILE, fate_reason=HOSTILE, flags=HOSTILE)
+        )
         session.execute(update(RunRow).values(reason=HOSTILE))
         session.execute(update(StepRow).values(waiting_for=HOSTILE, error=HOSTILE))
         session.execute(update(SkillRow).values(check_reason=HOSTILE))
@@ -200,6 +202,34 @@ def test_show_a_run_has_its_steps_and_variants(evoctl: Any, trial: Any) -> None:
     assert "Run r1 of file-naming: evolution, asked for by person" in said.out
     assert "Variants (2 of 2 shown)" in said.out
     assert said.out.count("manual") == 2
+
+
+def test_show_a_variant_says_how_sure_its_writer_was_and_what_is_odd(evoctl: Any, trial: Any) -> None:
+    """Perplexity, the least sure token and each flag on a line of its own; nothing where nothing is known."""
+    plain = evoctl("show", str(trial.variants[0]))
+    with trial.evolution.database.write() as session:
+        row = session.get_one(VariantRow, trial.variants[0])
+        row.mean_logprob, row.min_logprob = -0.5, -6.25
+        row.flags = "chatter (a closing)\nrelevance (0.01 like its parent; at least 0.06)"
+        session.get_one(VariantRow, trial.variants[1]).mean_logprob = -50.0
+    said, data = evoctl("show", str(trial.variants[0])), evoctl("show", str(trial.variants[0]), "--json").data
+
+    assert "Sure     perplexity 1.6 as its writer saw it, least sure token 0.2%" in said.out
+    assert "Flag     chatter (a closing)\nFlag     relevance (0.01 like its parent; at least 0.06)\n" in said.out
+    assert (data["variant"]["mean_logprob"], len(data["variant"]["flags"])) == (-0.5, 2)
+    assert "perplexity above 22026" in evoctl("show", str(trial.variants[1])).out
+    assert "Sure" not in plain.out
+    assert "Flag" not in plain.out
+
+
+def test_show_a_run_counts_refusals_by_their_detector(evoctl: Any, trial: Any) -> None:
+    """Whatever was measured of each."""
+    with trial.evolution.database.write() as session:
+        for variant, share in zip(trial.variants, (34, 51), strict=True):
+            row = session.get_one(VariantRow, variant)
+            row.fate, row.fate_reason = "refused", f"loop ({share}% of its word trigrams occurred before; at most 22%)"
+
+    assert "Refused before they were run: loop 2" in evoctl("show", "r1", "--all").out
 
 
 def test_show_a_run_counts_its_operators_and_its_fresh_samples(evoctl: Any, trial: Any) -> None:

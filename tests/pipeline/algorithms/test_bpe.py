@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.algorithms.bpe import MOST_CHARS, _splits, pieces, vocabulary
+from tests import vocabularies
 
 TEXT = "Hello  world, it's 12345 x² _a_b\n\n  end naïve"
 # As the Hugging Face tokenizers library 0.2x splits them by each model's published pattern.
@@ -54,7 +55,7 @@ def plainly(made: Any, text: str, printable: list[str]) -> int:
 
 
 @pytest.mark.parametrize("pre", [*SPLITS, "default"])
-def test_counts_equal_the_plain_ones(pre: str, vocabularies: Any) -> None:
+def test_counts_equal_the_plain_ones(pre: str) -> None:
     """On a thousand lines of the repository's prose."""
     made, printable = vocabularies.simulated(pre), vocabularies.printable()
     lines = vocabularies.documents().splitlines()[:200]
@@ -63,7 +64,7 @@ def test_counts_equal_the_plain_ones(pre: str, vocabularies: Any) -> None:
 
 
 @given(text=st.text(max_size=80))
-def test_counts_of_any_text_equal_the_plain_ones(vocabularies: Any, text: str) -> None:
+def test_counts_of_any_text_equal_the_plain_ones(text: str) -> None:
     """Of any characters; and no text has more tokens than bytes."""
     made = vocabularies.simulated("smollm", 800)
 
@@ -78,7 +79,7 @@ def test_a_kind_that_is_not_known_is_not_counted(model: str, pre: str) -> None:
     assert vocabulary(model, pre, ["a", "b", "ab"], ["a b"]) is None
 
 
-def test_a_long_word_costs_no_more_than_its_length(vocabularies: Any) -> None:
+def test_a_long_word_costs_no_more_than_its_length() -> None:
     """A piece of a hundred thousand letters, which a quadratic merge would never end, is counted in seconds."""
     made = vocabularies.simulated("smollm", 800)
     started = time.perf_counter()
@@ -87,7 +88,7 @@ def test_a_long_word_costs_no_more_than_its_length(vocabularies: Any) -> None:
     assert time.perf_counter() - started < 10
 
 
-def test_a_text_beyond_all_limits_is_refused(vocabularies: Any) -> None:
+def test_a_text_beyond_all_limits_is_refused() -> None:
     """It is no prompt."""
     with pytest.raises(ValueError, match="too many to count"):
         vocabularies.simulated("smollm", 800).count("a" * (MOST_CHARS + 1))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.algorithms.gguf import read_tokenizer
+from tests import vocabularies
 
 TOKENS, MERGES = ["a", "b", "ab", "Ġ", "ü"], ["a b", "Ġ a"]
 
 
 @pytest.fixture(name="data")
-def _data(vocabularies: Any) -> bytes:
+def _data() -> bytes:
     """Return a small file."""
     made: bytes = vocabularies.gguf(TOKENS, MERGES, pre="qwen2")
     return made
@@ -61,7 +61,7 @@ def test_an_array_larger_than_the_file_takes_no_memory() -> None:
 
 
 @given(place=st.integers(0, 400), byte=st.integers(0, 255))
-def test_one_wrong_byte_is_an_answer_or_a_refusal(vocabularies: Any, place: int, byte: int) -> None:
+def test_one_wrong_byte_is_an_answer_or_a_refusal(place: int, byte: int) -> None:
     """Nothing else than ValueError comes out of a damaged file."""
     data = bytearray(vocabularies.gguf(TOKENS, MERGES))
     data[place % len(data)] = byte

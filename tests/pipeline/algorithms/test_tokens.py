@@ -9,13 +9,13 @@ import random
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.algorithms.tokens import UNTAUGHT, Gauge, calibrated, estimate
+from tests import vocabularies
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = 37  # tokens that the simulated chat template adds
@@ -31,7 +31,7 @@ def texts() -> Iterator[str]:
 
 
 @pytest.fixture(name="calls", scope="module")
-def _calls(vocabularies: Any) -> list[tuple[float, int]]:
+def _calls() -> list[tuple[float, int]]:
     """Return estimate and count of every text, in a random order, as a server that adds a template would count."""
     vocabulary = vocabularies.simulated()
     found = [(estimate(text), vocabulary.count(text) + TEMPLATE) for text in texts()]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import vocabularies
 from workers.llm import vocabulary
 from workers.llm.ollama import OllamaClient
 from workers.llm.vocabulary import ExactCounter, find, from_files, from_server
@@ -30,7 +31,7 @@ def _client(script: Any) -> Iterator[OllamaClient]:
 
 
 @pytest.fixture(name="arrays")
-def _arrays(vocabularies: Any) -> tuple[list[str], list[str]]:
+def _arrays() -> tuple[list[str], list[str]]:
     """Return tokens and merges."""
     found: tuple[list[str], list[str]] = vocabularies.arrays(vocabularies.documents())
     return found
@@ -48,7 +49,7 @@ def shown(script: Any, **info: object) -> None:
 
 
 @pytest.fixture(name="kept")
-def _kept(tmp_path: Path, script: Any, vocabularies: Any, arrays: Any) -> Callable[..., Path]:
+def _kept(tmp_path: Path, script: Any, arrays: Any) -> Callable[..., Path]:
     """Return a function that writes a folder as Ollama keeps it, and lets the server list the model."""
 
     def make(data: bytes | None = None) -> Path:
@@ -70,7 +71,7 @@ def _kept(tmp_path: Path, script: Any, vocabularies: Any, arrays: Any) -> Callab
 
 
 def test_the_vocabulary_is_read_from_ollamas_files(
-    client: OllamaClient, kept: Callable[..., Path], script: Any, vocabularies: Any
+    client: OllamaClient, kept: Callable[..., Path], script: Any
 ) -> None:
     """By the manifest of the tag and its blob; the server is asked for nothing but its list."""
     counter = ExactCounter(client, OWN, folder=kept())
@@ -81,7 +82,7 @@ def test_the_vocabulary_is_read_from_ollamas_files(
 
 
 def test_the_server_is_asked_where_there_are_no_files(
-    client: OllamaClient, script: Any, tmp_path: Path, vocabularies: Any, arrays: Any
+    client: OllamaClient, script: Any, tmp_path: Path, arrays: Any
 ) -> None:
     """Once, for all it knows of the model."""
     shown(script, model="gpt2", pre="smollm", tokens=arrays[0], merges=arrays[1])
