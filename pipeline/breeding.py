@@ -203,6 +203,8 @@ def _new_mutation(case: MutateCase, mating: Mating, kind: MutationType, style: s
     """Let the generator write a new mutation prompt; None when what it wrote is of no use."""
     zero, known, carried = kind is MutationType.HYPER_ZERO, mating.mutation_prompts, _carried(mating.winner)
     prompt = operators.hyper_zero(case.rules.skill.about, style) if zero else operators.hyper_first(known[carried].text)
+    if not _fitting_question(case, prompt):
+        return None
     reply = yield from generate(
         request(case.rules, sealed(prompt, case.seed), seed32(case.seed, "hyper", mating.ordinal), 0)
     )

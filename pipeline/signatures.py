@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 
 from pipeline.algorithms.choice import farthest_first
-from pipeline.algorithms.similarity import hashed_ngrams, stem
+from pipeline.algorithms.similarity import Floats, hashed_ngrams, stem
 from pipeline.errors import BadInput
 from pipeline.meta_prompt import Failure, Success, lenient_json
 from pipeline.scoring import needs_outside, score
@@ -33,6 +34,7 @@ TELLING_FIRST = (
 
 SHARED = 0.4  # of a name's words that its description has; names that people accepted have half and more
 _CHARS = 2000  # of a text that is looked at
+_DIMS = 256  # of the vectors that examples are told apart by
 _WORDS_STEP = 4  # words of an answer that make the next shape
 
 _NAME = re.compile(r"[^\s\"'`*()<>:,;]{1,200}\.(?=[0-9]{0,4}[A-Za-z])[A-Za-z0-9]{1,5}(?![\w.-])")
@@ -146,15 +148,19 @@ def _in_turns(
         groups.setdefault(kind, []).append(place)
     piles: list[list[int]] = []
     for _, group in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[1][0])):
-        vectors = np.stack(
-            [hashed_ngrams(f"{items[place].shown} -> {items[place].output}"[:_CHARS]) for place in group]
-        )
+        vectors = np.stack([_vector(f"{items[place].shown} -> {items[place].output}"[:_CHARS]) for place in group])
         start = int(rng.integers(len(group))) if rng is not None else 0
         piles.append([group[place] for place in farthest_first(vectors, min(most, len(group)), start)][::-1])
     chosen: list[int] = []
     while len(chosen) < most and any(piles):
         chosen += [pile.pop() for pile in piles if pile]
     return tuple(items[place] for place in chosen[:most])
+
+
+@lru_cache(maxsize=2048)
+def _vector(text: str) -> Floats:
+    """Return a short hashed vector; kept, since a search shows the same failures for many children."""
+    return hashed_ngrams(text, _DIMS)
 
 
 def _stems(text: str) -> set[str]:
