@@ -17,7 +17,7 @@ CHATTER, INJECTION, RELEVANCE = "chatter", "injection", "relevance"
 
 _MOST_CHARS = 65_536  # of a text that are looked at
 _RELEVANT = 0.06  # cosine with the parent: of 84 real changes the least has 0.062, of 4 unrelated texts the most 0.058
-_LEAST_WORDS = 6  # a shorter text has too few letters to be compared
+_LEAST_WORDS = 5  # content words of both; fewer have too few letters to be compared
 
 _CHATTER = (
     ("an opening", r"^\W*(?:sure|certainly|of course|okay|absolutely)\b\s*[!,.:]|^\W*(?:i'm|i am) sorry\b"),
@@ -79,12 +79,16 @@ def flags(text: str, parent: str = "") -> tuple[Sign, ...]:
 
 def relevance(text: str, parent: str) -> float:
     """Return how alike two prompts are by the hashed letters of their content words, a cosine in [-1, 1]."""
-    one, other = (hashed_ngrams(" ".join(content_words(part))) for part in (text, parent))
-    return float(np.dot(one, other))
+    return _alike(content_words(text), content_words(parent))
+
+
+def _alike(words: list[str], others: list[str]) -> float:
+    return float(np.dot(hashed_ngrams(" ".join(words)), hashed_ngrams(" ".join(others))))
 
 
 def _irrelevant(text: str, parent: str) -> tuple[Sign, ...]:
-    if min(len(text.split()), len(parent.split())) < _LEAST_WORDS:
+    words, others = content_words(text), content_words(parent)
+    if min(len(words), len(others)) < _LEAST_WORDS:
         return ()
-    alike = relevance(text, parent)
+    alike = _alike(words, others)
     return (Sign(RELEVANCE, f"{alike:.2f} like its parent; at least {_RELEVANT:.2f}"),) if alike < _RELEVANT else ()

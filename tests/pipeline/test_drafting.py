@@ -61,6 +61,25 @@ def test_a_good_reply_is_taken_at_once(drafted: Drafted, say: Any) -> None:
     assert [(request.role, request.prompt) for request in asked] == [(Role.GENERATOR, "Write a better one.")]
 
 
+def test_how_sure_the_writer_was_and_what_is_odd_stays_with_the_draft(drafted: Drafted, say: Any) -> None:
+    """The log-probabilities are asked for and kept, of the last reply; flags do not refuse."""
+    sure = replace(say(f"{NEW} I hope this helps."), mean_logprob=-0.7, min_logprob=-5.0)
+    made, asked = drafted(replace(say(LOOP), mean_logprob=-0.01), sure, grafted=False)
+    silent, _ = drafted(say(NEW))
+
+    assert all(request.logprobs for request in asked)
+    assert (made.refused, made.mean_logprob, made.min_logprob) == ("", -0.7, -5.0)
+    assert made.flags == ("chatter (a closing)",)
+    assert (silent.mean_logprob, silent.min_logprob, silent.flags) == (None, None, ())
+
+
+def test_a_question_without_room_is_not_asked(drafted: Drafted, say: Any) -> None:
+    """The draft says so, and no model wrote anything."""
+    made, asked = drafted(say(NEW), prompt="")
+
+    assert (made.instruction, made.refused.partition(":")[0], asked) == ("", "no answer", [])
+
+
 def test_a_reply_that_is_taken_whole_replaces_the_parent(drafted: Drafted, say: Any) -> None:
     """Without grafting, and where there is no parent, the reply is the instruction."""
     assert drafted(say(NEW), grafted=False)[0].instruction == NEW

@@ -60,6 +60,16 @@ def test_eight_examples_show_all_eight_kinds() -> None:
         assert kinds(telling(FAILURES, 8, np.random.default_rng(seed))) == set(WORDS)
 
 
+def test_within_a_kind_the_least_alike_are_shown() -> None:
+    """Of ten failures that are nearly one and another of the same kind, two examples show both."""
+    alike = [
+        Failure(shown=f"text: a red bus {n}", output="photo.jpg", expected="", lost=("generic",)) for n in range(10)
+    ]
+    other = Failure(shown="text: quarterly invoice of Acme", output="document.png", expected="", lost=("generic",))
+
+    assert telling([*alike[:5], other, *alike[5:]], 2) == (alike[0], other)
+
+
 def test_the_counts_stand_in_front_in_plain_words() -> None:
     """How many of how many, and what: the first line of what the generator reads."""
     first = failures_text(telling(FAILURES, 8), counts_of(FAILURES), len(FAILURES)).split("\n")[0]

@@ -10,12 +10,17 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import select
 
 from models import journal, steps
-from models.runs import start_run
+from models.prompts import note_version
+from models.runs import become_evolution, start_run
+from models.work_tables import ModelCallRow, RunRow
+from pipeline.algorithms.tokens import estimate
 from pipeline.domain import Role, RunKind, Stage
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Sampling, Scored, ScoreOutside
 from workers.answer import Answering
+from workers.host_config import read_template
 
 
 def ask(number: int = 0) -> Generate:
@@ -51,6 +56,46 @@ def test_the_same_request_twice_is_two_calls(site: Any) -> None:
 
     assert first == second
     assert site.paid() == 3
+
+
+def test_the_ledger_keeps_what_a_prompt_was_guessed_to_measure(site: Any) -> None:
+    """Beside the server's count and the digest that answered: what estimates are calibrated by."""
+    mine = searching(site)
+    with answering(site, mine) as live:
+        reply = live(replace(ask(), role=Role.GENERATOR))
+    with site.opened.read() as session:
+        row = session.scalars(select(ModelCallRow)).one()
+
+    assert row.estimate == estimate(ask().prompt) > 0
+    assert (row.prompt_tokens, row.digest) == (reply.prompt_tokens, reply.served_by.split(" ")[1])
+    assert len(row.digest) == 64
+
+
+def test_a_search_looks_for_the_vocabulary_once_where_its_questions_are_long(site: Any) -> None:
+    """In a narrow room each question is counted; the simulated server tells no vocabulary, and is asked for it once."""
+    asked: list[int] = []
+    for seed, room in enumerate((7000, 300)):
+        site.change(models={"generator_prompt_tokens": room, "generator_example_tokens": 64})
+        with site.opened.write() as session:
+            at, text = datetime.now(UTC), read_template(site.home.config, site.rules.skill.template)
+            note_version(session, site.rules.skill, text, at)
+            bell = start_run(
+                session, rules=site.rules, kind=RunKind.EVOLUTION, trigger="person", stage=Stage.MUTATE, version=1, seed=seed,
+                now=at,
+            )  # fmt: skip
+            become_evolution(session, session.get_one(RunRow, bell.run), at, 0.5, 0)
+        known = len(shows(site))
+        site.work(bell)
+        asked.append(len(shows(site)) - known)
+        with site.opened.write() as session:
+            session.get_one(RunRow, bell.run).ended_at = at
+
+    assert asked[1] == asked[0] + 1
+
+
+def shows(site: Any) -> list[Any]:
+    """Return the requests that asked the server about one model."""
+    return [entry for entry in site.server.requests() if entry.path == "/api/show"]
 
 
 def test_a_replay_may_stop_earlier_and_go_on(site: Any) -> None:

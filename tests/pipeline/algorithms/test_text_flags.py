@@ -98,12 +98,13 @@ def test_relevance_parts_changes_from_other_subjects() -> None:
 
 def test_a_parent_is_relevant_to_itself_and_a_few_words_are_not_judged() -> None:
     """A cosine of 1; without enough letters there is no flag."""
-    text = "Name the file after what the picture shows, in lower case."
+    text = "Name the file after what the picture shows, in lower case, with hyphens between the words."
+    other = "Turn over every stone that lies on this old road and count those with moss, for luck."
 
     assert relevance(text, text) == pytest.approx(1)
-    assert flags("Bake a cake now.", text) == ()
-    assert [str(sign) for sign in flags("Turn over every stone that lies on this old road, for luck.", text)] == [
-        f"relevance ({relevance('Turn over every stone that lies on this old road, for luck.', text):.2f} like its parent; at least 0.06)"
+    assert flags("Bake a cake now and eat it.", text) == ()
+    assert [str(sign) for sign in flags(other, text)] == [
+        f"relevance ({relevance(other, text):.2f} like its parent; at least 0.06)"
     ]
 
 
