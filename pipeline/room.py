@@ -87,7 +87,7 @@ def most_counted(rules: Rules) -> int:
     """Return the tokens that a question has at most when it was not cut; a count above it teaches nothing."""
     models, foreground = rules.settings.models, rules.settings.foreground
     shared = rules.tag(Role.GENERATOR) == foreground.model
-    context = (foreground.num_ctx or _SERVER_CONTEXT) if shared else models.generator_num_ctx
+    context = dict(foreground.options or ()).get("num_ctx", _SERVER_CONTEXT) if shared else models.generator_num_ctx
     return max(context - models.generator_num_predict - MARGIN, 1)
 
 

@@ -19,6 +19,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, event, text
 
 from models import checks, steps
+from models.base import SCHEMA
 from models.work_tables import RunRow
 from pipeline.domain import Ending, Stage, StepState
 from pipeline.errors import OtherRelease, Refused, Unreachable
@@ -436,7 +437,7 @@ def test_another_release_s_database_is_refused_by_jobs(site: Any, revision: str,
     site.burst()
     result = site.job(bell).return_value()
     after, failed = dump(site), site.redis.zcard("rq:failed:evolution")
-    at_revision(site, "0003")
+    at_revision(site, SCHEMA)
     while site.step(bell).state != StepState.DONE:
         site.reconcile()
         site.burst()
@@ -463,7 +464,7 @@ def test_tick_stops_writing_when_the_database_becomes_another_release_s(
     before = dump(site)
     time.sleep(1.2)
     quiet, queued, told = dump(site) == before, site.queued(), [r.getMessage() for r in caplog.records]
-    at_revision(site, "0003")
+    at_revision(site, SCHEMA)
     until(lambda: bell.job_id in site.queued())
     stop.set()
     thread.join()
