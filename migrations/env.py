@@ -9,6 +9,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Engine
 
+import models.judge_tables
 import models.search_tables
 import models.tables
 import models.watch_tables

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
+import models.judge_tables
 import models.search_tables
 import models.tables
 import models.watch_tables

@@ -18,7 +18,7 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-SCHEMA = "0004"  # the revision these tables belong to; a test holds it equal to the newest migration
+SCHEMA = "0005"  # the revision these tables belong to; a test holds it equal to the newest migration
 BUSY_TIMEOUT_S = 10.0  # how long a writer waits for another one before "database is locked"
 
 

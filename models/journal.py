@@ -19,7 +19,7 @@ from pipeline.flow import Embedded, Failed, Generated, Published, Reply, Request
 from pipeline.setting import from_data, to_data
 
 KINDS: Mapping[str, type[Reply]] = {kind.__name__: kind for kind in (Generated, Embedded, Scored, Published, Failed)}
-MODEL_ROLES = ("generator", "judge", "embedder", "task")
+MODEL_ROLES = ("generator", "judge", "second-judge", "embedder", "task")
 
 _RECORDED = insert(cast("Table", ModelCallRow.__table__))  # built once: it runs at every model call
 

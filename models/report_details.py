@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from models import loads, prompts, reports, searches
 from models.journal import MODEL_ROLES
+from models.judge_tables import JudgementRow
 from models.loads import LoadsLine
 from models.report_values import PromotionLine, RunLine
-from models.tables import JudgementRow, PromptVersionRow, VariantRow
+from models.tables import PromptVersionRow, VariantRow
 from models.work_tables import CancelledCallRow, GateEventRow, ModelCallRow, RunRow, StepRow
 from pipeline.algorithms.shrinkage import wilson
 from pipeline.errors import NotFound

@@ -46,6 +46,8 @@ def speeds(session: Session, rules: Rules) -> tuple[Speed, ...]:
     measured = _measured(session)
     found: list[Speed] = []
     for role in Role:
+        if not rules.tag(role):
+            continue  # nobody plays it
         calls, seconds = measured.get((role, rules.tag(role)), (0, 0.0))
         enough = calls >= MIN_CALLS
         found.append(

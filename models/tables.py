@@ -180,24 +180,6 @@ class VariantRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class JudgementRow(Base):
-    """One verdict of the judge on one variant, with who judged."""
-
-    __tablename__ = "judgements"
-    __table_args__ = (UniqueConstraint("variant_id", "judge_tag"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    variant_id: Mapped[int] = mapped_column(ForeignKey("prompt_variants.variant_id"))
-    judge_tag: Mapped[str] = mapped_column(String(200))
-    coherence: Mapped[float | None] = mapped_column(Float)
-    actionability: Mapped[float | None] = mapped_column(Float)
-    specificity: Mapped[float | None] = mapped_column(Float)
-    overall: Mapped[float | None] = mapped_column(Float)
-    passed: Mapped[bool]
-    reason: Mapped[str] = mapped_column(Text, default="")
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
 class EmbeddingRow(Base):
     """A vector and the profile (model digest, prefix, dimensions) that it may be compared within."""
 

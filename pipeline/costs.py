@@ -21,7 +21,7 @@ FRESH_SHARE = 16  # the fresh samples of a confirmation cost at most this part o
 SPARE = 2  # calls that PromptBreeder's mode keeps free
 MIN_CALLS = 10  # calls from which their mean duration is believed; a first call may load the model
 ASSUMED_S: Mapping[Role, float] = MappingProxyType(
-    {Role.GENERATOR: 2.5, Role.TASK: 2.5, Role.JUDGE: 4.0, Role.EMBEDDER: 0.3}
+    {Role.GENERATOR: 2.5, Role.TASK: 2.5, Role.JUDGE: 4.0, Role.SECOND_JUDGE: 30.0, Role.EMBEDDER: 0.3}
 )
 """Seconds of one call where nothing is measured yet. Assumed for small models on a laptop, not measured."""
 

@@ -40,6 +40,7 @@ class Ending(StrEnum):
     DISABLED = "disabled"  # evolution or this skill is switched off
     BUSY = "already-evolving"  # another evolution of the skill is open
     NO_IMPROVEMENT = "no-improvement"  # the search found nothing better than the incumbent
+    CHECKED = "checked"  # the judge was measured
     NO_SURVIVOR = "no-survivor"  # the judge passed none
     ALL_REDUNDANT = "all-redundant"  # every candidate says what the incumbent says
     KEPT_INCUMBENT = "kept-incumbent"  # the votes did not show a better prompt
@@ -61,6 +62,7 @@ class RunKind(StrEnum):
     EVOLUTION = "evolution"
     ROLLBACK = "rollback"  # a drift check that found a bad promotion, or a person's command
     PROMOTION = "promotion"  # a person's command
+    JUDGE_CHECK = "judge-check"  # the judge on canaries: a person's command; by itself it is part of an evolution
 
 
 class StepState(StrEnum):
@@ -78,6 +80,7 @@ class Role(StrEnum):
 
     GENERATOR = "generator"  # writes prompt variants
     JUDGE = "judge"  # scores them
+    SECOND_JUDGE = "second-judge"  # scores those of which the judge is unsure
     EMBEDDER = "embedder"  # turns text into vectors
     TASK = "task"  # runs a skill's prompt on a sample
 

@@ -43,6 +43,7 @@ class Generate:
     Attributes:
         schema: canonical JSON text of a JSON schema the reply must follow; empty for free text.
         logprobs: whether the mean and minimum log-probability of the written tokens are wanted.
+        top_logprobs: how many alternatives of the first token are wanted, 0 to 20.
     """
 
     role: Role
@@ -51,6 +52,7 @@ class Generate:
     system: str = ""
     schema: str = ""
     logprobs: bool = False
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,8 @@ class Generated:
         duration_s: measured once and kept in the journal, so that a replay sees the same time.
         mean_logprob, min_logprob: natural log, None where not asked for or not offered by the server.
         served_by: tag, digest and server version; empty in the journals of earlier releases.
+        alternatives: what the first token might have been, the likeliest first: text and natural log-probability before
+            temperature and grammar; empty where not asked for or not offered by the server.
     """
 
     text: str
@@ -124,6 +128,7 @@ class Generated:
     mean_logprob: float | None = None
     min_logprob: float | None = None
     served_by: str = ""
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,10 @@ class Rules:
     def tag(self, role: Role) -> str:
         """Return the model tag that plays *role*."""
         models = self.settings.models
-        tags = {Role.GENERATOR: models.generator, Role.JUDGE: models.judge, Role.EMBEDDER: models.embedder}
+        tags = {
+            Role.GENERATOR: models.generator, Role.JUDGE: models.judge, Role.EMBEDDER: models.embedder,
+            Role.SECOND_JUDGE: self.settings.judging.escalate_to,
+        }  # fmt: skip
         return tags.get(role, self.skill.task_model)
 
     @property
@@ -43,6 +46,6 @@ class Rules:
 def own_tags(rules: Iterable[Rules]) -> tuple[str, ...]:
     """Return the models that only evolution asks under any of *rules*."""
     every = tuple(rules)
-    tags = (tag for one in every for tag in (one.tag(Role.GENERATOR), one.tag(Role.JUDGE), one.tag(Role.EMBEDDER)))
+    tags = (one.tag(role) for one in every for role in Role if role is not Role.TASK)
     theirs = {one.skill.task_model for one in every}
     return tuple(tag for tag in dict.fromkeys(tags) if tag and tag not in theirs)

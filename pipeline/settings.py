@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.decision_settings import Promotion, Triggers, Voting
+from pipeline.judge_settings import Judging
 from pipeline.machine_settings import NO_SHARE_MIB, GateSettings, MemorySettings, Work
 from pipeline.setting import LoadOptions, Status
 from pipeline.setting import setting as _set
@@ -85,15 +86,6 @@ class Search:
 
 BUDGETS: dict[str, tuple[int, float]] = {"light": (300, 180.0), "medium": (1000, 600.0), "heavy": (3000, 1800.0)}
 """Named budgets: most calls, most minutes of model time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judging:
-    """The rubric."""
-
-    pass_mark: float = _set(60.0, "overall score that passes", unit="0-100", source=_SEED, low=0, high=100)
-    retries: int = _set(2, "further tries when the reply cannot be read", low=0, high=5)
-    num_predict: int = _set(160, "most tokens of one verdict", unit="tokens", low=16, high=2000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ HOST_LOCK_AGAIN_S = 10.0  # a fresh job costs a second of processor time, so ano
 ROLES: dict[Stage, tuple[Role, ...]] = {
     Stage.DETECT: (Role.TASK,),
     Stage.MUTATE: (Role.GENERATOR, Role.TASK),
-    Stage.JUDGE: (Role.JUDGE,),
+    Stage.JUDGE: (Role.JUDGE, Role.SECOND_JUDGE),
     Stage.DEDUPE: (Role.EMBEDDER,),
     Stage.BANDIT: (Role.TASK,),
     Stage.PROMOTE: (),
@@ -101,7 +101,8 @@ class LiveModels:
         """
         if self._server is None:
             server = self._client.facts()
-            self._client.require(self._mine.rules.tag(role) for role in ROLES[self._mine.stage])
+            tags = [self._mine.rules.tag(role) for role in ROLES[self._mine.stage]]
+            self._client.require(tag for tag in tags if tag)
             self._server, self._asked = server, time.monotonic()
         elif time.monotonic() - self._asked >= FACTS_S:  # a model may be replaced while a long job works
             self._server, self._asked = self._client.facts(), time.monotonic()

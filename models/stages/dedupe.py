@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from models import prompts
 from models.embeddings import kit, remember, remembered
+from models.judge_tables import JudgementRow
 from models.search_tables import EvaluationRow
 from models.steps import Claim
-from models.tables import JudgementRow, VariantRow
+from models.tables import VariantRow
 from models.work_tables import RunRow
 from pipeline.dedupe import Contender, DedupeCase, DedupeDecision, Earlier
-from pipeline.domain import Fate, MutationType, Role, VariantId, arm_name
+from pipeline.domain import Fate, MutationType, VariantId, arm_name
 
 EARLIER = 20_000  # variants of the skill that are compared with at most; the newest count
 VERDICTS = {  # fates that a person's votes have decided, and what a hit on one of them brings back
@@ -38,7 +39,7 @@ def load_dedupe(session: Session, mine: Claim, _now: datetime) -> DedupeCase:
         )
     )
     outputs = _outputs(session, [*(row.variant_id for row in rows), *([seed] if seed is not None else [])])
-    scores = _scores(session, mine, [row.variant_id for row in rows])
+    scores = _scores(session, [row.variant_id for row in rows])
     incumbent, earlier, pairs = (
         prompts.template_of(session, mine.skill, run.version).instruction,
         _earlier(session, mine),
@@ -94,11 +95,13 @@ def _outputs(session: Session, variants: Sequence[int]) -> dict[int, dict[int, s
     return found
 
 
-def _scores(session: Session, mine: Claim, variants: Sequence[int]) -> dict[int, float]:
+def _scores(session: Session, variants: Sequence[int]) -> dict[int, float]:
     rows = session.execute(
         select(JudgementRow.variant_id, JudgementRow.overall).where(
             JudgementRow.variant_id.in_(variants),
-            JudgementRow.judge_tag == mine.rules.tag(Role.JUDGE),
+            JudgementRow.counted.is_(True),
+            JudgementRow.advisory.is_(False),
+            JudgementRow.void.is_(False),
             JudgementRow.overall.is_not(None),
         )
     )

@@ -141,7 +141,10 @@ def logprob(token: Token, top: int) -> Body:
     """Write a token's log-probability, with *top* alternatives that begin with the token itself."""
     body = one_logprob(token.text, token.logprob)
     if top > 0:
-        others = [one_logprob(f"{token.text}{'~' * rank}", token.logprob - 0.7 * rank) for rank in range(1, top)]
+        known = token.alternatives or [
+            (f"{token.text}{'~' * rank}", token.logprob - 0.7 * rank) for rank in range(1, top)
+        ]
+        others = [one_logprob(text, value) for text, value in known[: top - 1]]
         body["top_logprobs"] = [one_logprob(token.text, token.logprob), *others]
     return body
 

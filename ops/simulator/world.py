@@ -60,10 +60,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of written text and its natural log-probability."""
+    """A piece of written text and its natural log-probability.
+
+    Attributes:
+        alternatives: what might have stood there instead, text and log-probability; empty lets the server invent some.
+    """
 
     text: str
     logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

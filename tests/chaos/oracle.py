@@ -12,15 +12,8 @@ from itertools import groupby
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.tables import (
-    BallotRow,
-    JudgementRow,
-    PromotionRow,
-    PromptVersionRow,
-    SampleRow,
-    VariantRow,
-    VoteRow,
-)
+from models.judge_tables import JudgementRow
+from models.tables import BallotRow, PromotionRow, PromptVersionRow, SampleRow, VariantRow, VoteRow
 from models.work_tables import ModelCallRow, RunRow, StepRow
 from pipeline.domain import Ending, StepState
 from tests.chaos.world import SKILLS, World

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from models import journal, report_details, report_results, reports, votes
+from models.judge_tables import JudgementRow
 from models.prompts import activate, note_version
-from models.tables import JudgementRow, PromotionRow, PromptVersionRow, VariantRow
+from models.tables import PromotionRow, PromptVersionRow, VariantRow
 from models.work_tables import CancelledCallRow, EvolutionRow, GateEventRow, RunRow
 from pipeline.algorithms.duel import outlook
 from pipeline.algorithms.eprocess import e_value

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from models import checks, prompts, steps, votes
+from models.judge_tables import JudgementRow
 from models.runs import become_evolution, cancel
 from models.search_tables import MutationPromptRow
 from models.stages.bandit import load_bandit
@@ -19,16 +20,17 @@ from models.stages.judge import load_judge, save_judge
 from models.stages.mutate import load_mutate, save_mutate
 from models.stages.promote import intend, load_promote, save_promote
 from models.steps import Fenced
-from models.tables import BallotRow, EmbeddingRow, JudgementRow, PromotionRow, SampleRow, VariantRow
+from models.tables import BallotRow, EmbeddingRow, PromotionRow, SampleRow, VariantRow
 from models.work_tables import EvolutionRow, RunRow
 from pipeline.ballots import Ballot, Card
 from pipeline.dedupe import DedupeDecision, Sorted
-from pipeline.domain import Ending, Fate, MutationType, RunKind, SampleId, Stage, VariantId
+from pipeline.domain import Ending, Fate, MutationType, Role, RunKind, SampleId, Stage, VariantId
 from pipeline.flow import Publish, Published, drive
 from pipeline.judge import JudgeDecision, Verdict
 from pipeline.mutate import MutateDecision
 from pipeline.population import Draft, Member, MutationPrompt
 from pipeline.promote import PromoteDecision, promote
+from pipeline.rating import Answered, Rating
 
 TEXT = "Name the file.\n---\nDescription: {{description}}\n"
 
@@ -41,6 +43,12 @@ def member(ordinal: int, slot: int, fitness: float = 0.5, **changes: Any) -> Mem
         fitness=fitness, correct=5, n=10,
     )  # fmt: skip
     return replace(base, **changes)
+
+
+def rating(score: float | None) -> Rating:
+    """Return what a judge said by the checklist."""
+    answers = (Answered(name="task", good=0.9), Answered(name="output", good=None, forced=True))
+    return Rating(protocol="checklist", score=score, answers=answers, served_by="qwen2.5-coder:3b abc 0.12.11")
 
 
 def generation(*children: Member, finalists: tuple[int, ...] = (), **changes: Any) -> MutateDecision:
@@ -131,8 +139,8 @@ def test_finalists_go_to_the_judge_best_first(memory: Any, search: Any) -> None:
     assert [c.instruction for c in case.candidates] == ["Member 2 says this.", "Member 3 says this."]
     first, second = (c.variant for c in case.candidates)
     verdicts = (
-        Verdict(variant=first, scores=(80.0, 70.0, 60.0, 71.0), passed=True, reason="ok"),
-        Verdict(variant=second, scores=None, passed=False, reason="unreadable"),
+        Verdict(variant=first, ratings=((Role.JUDGE, rating(71.0)),), passed=True, reason="ok"),
+        Verdict(variant=second, ratings=((Role.JUDGE, rating(None)),), passed=False, reason="unreadable"),
     )
     mine = saved(memory, mine, JudgeDecision(next=Stage.DEDUPE, verdicts=verdicts, reason=""), save_judge)
 
@@ -150,7 +158,9 @@ def test_arms_get_their_letters_and_vectors_are_kept_once(memory: Any, search: A
     """The chosen ones are variant_a and so on, in order; a text that is embedded again is stored once."""
     mine = saved(memory, search, generation(member(0, 0), member(1, 1), member(2, 2), finalists=(1, 2)))
     candidates = loaded(memory, mine, load_judge).candidates
-    verdicts = tuple(Verdict(variant=c.variant, scores=(90.0,) * 4, passed=True, reason="") for c in candidates)
+    verdicts = tuple(
+        Verdict(variant=c.variant, ratings=((Role.JUDGE, rating(90.0)),), passed=True, reason="") for c in candidates
+    )
     mine = saved(memory, mine, JudgeDecision(next=Stage.DEDUPE, verdicts=verdicts, reason=""), save_judge)
     one, two = (c.variant for c in candidates)
     decision = DedupeDecision(

@@ -6,14 +6,19 @@ import json
 
 import pytest
 
+from pipeline.asking import read_scores
 from pipeline.domain import Ending, SkillName, Stage, VariantId
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Reply, Request, drive
-from pipeline.judge import Candidate, JudgeCase, judge, read_scores
+from pipeline.judge import Candidate, JudgeCase, judge
+from pipeline.judge_settings import Judging
 from pipeline.rules import Rules
 from pipeline.settings import Settings
 from pipeline.skills import SkillSpec
 
-RULES = Rules(settings=Settings(), skill=SkillSpec(name=SkillName("x"), template="x.md", about="name files"))
+JUDGING = Judging(protocol="rubric", pairwise=False)
+RULES = Rules(
+    settings=Settings(judging=JUDGING), skill=SkillSpec(name=SkillName("x"), template="x.md", about="name files")
+)
 CASE = JudgeCase(
     rules=RULES, seed=1, candidates=tuple(Candidate(variant=VariantId(i), instruction=f"rule {i}") for i in (1, 2))
 )
@@ -61,7 +66,7 @@ def test_an_unreadable_verdict_is_asked_again_with_another_seed() -> None:
     decision = drive(judge(CASE), answer)  # type: ignore[arg-type]
 
     assert [verdict.passed for verdict in decision.verdicts] == [True, False]
-    assert len({request.sampling.seed for request in asked}) == 4
+    assert len({request.sampling.seed for request in asked[:3]}) == 3
     assert [request.sampling.temperature for request in asked] == [0.0, 0.4, 0.4, 0.0]
 
 
@@ -72,7 +77,7 @@ def test_a_judge_that_never_answers_rejects_without_ending_the_run() -> None:
 
     decision = drive(judge(CASE), answer)  # type: ignore[arg-type]
 
-    assert decision.verdicts[0].scores is None
+    assert decision.verdicts[0].score is None
     assert decision.verdicts[1].passed
     assert decision.next is Stage.DEDUPE
 

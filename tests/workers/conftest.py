@@ -46,6 +46,7 @@ SETTINGS = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
   gate: {{start_idle_min: 0, resume_idle_s: 0, wait_s: 0.3, poll_s: 0.02, ps_poll_s: 0.2, ps_timeout_s: 0.5}}
+  judging: {{protocol: rubric, pairwise: false, check_every_d: 0}}  # one call for each finalist
   work: {{unreachable_retry_s: 5, max_crashes: 2, ring_grace_s: 0.3}}
 {models}"""
 INSTRUCTIONS = (

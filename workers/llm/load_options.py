@@ -17,6 +17,7 @@ def own_options(rules: Rules, tag: str) -> dict[str, int]:
     contexts = {
         Role.GENERATOR: models.generator_num_ctx,
         Role.JUDGE: models.judge_num_ctx,
+        Role.SECOND_JUDGE: models.judge_num_ctx,
         Role.EMBEDDER: models.embedder_num_ctx,
         Role.TASK: models.task_num_ctx,
     }

@@ -17,7 +17,7 @@ from workers.llm.lists import TROUBLES, count_of, described, info_of, listed
 from workers.llm.load_options import own_options, used_tags
 from workers.llm.tags import normal
 
-TOGETHER = ((Role.GENERATOR, Role.TASK), (Role.JUDGE,), (Role.EMBEDDER,))
+TOGETHER = ((Role.GENERATOR, Role.TASK), (Role.JUDGE, Role.SECOND_JUDGE), (Role.EMBEDDER,))
 """Roles that one stage asks in turns, so that their models are loaded at the same time."""
 
 

@@ -12,6 +12,7 @@ from pipeline.flow import Failed, FailureKind, Generate, Generated
 STEADY_OPTIONS = {"repeat_last_n": 64, "typical_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 MOST_COUNTED = 2**31 - 1  # what every database keeps as a whole number
 MOST_PARTS = 50_000  # of one stream; the longest reply that can be asked for has 2,000 tokens
+MOST_ALTERNATIVES, MOST_TOKEN_CHARS = 20, 100  # of one token, as Ollama lists them; longer texts are no answers
 MESSAGE_CHARS = 500  # of what a server says about a failure
 TOO_LONG_TEXTS = (
     "exceed_context_size_error",
@@ -41,7 +42,10 @@ def generate_body(
         options["stop"] = list(sampling.stop)
     body: dict[str, object] = {"model": name, "prompt": request.prompt, "stream": True, "options": options}
     body |= {"truncate": False, "think": False}  # a thinking model would think the whole num_predict away
-    extras = {"system": request.system, "logprobs": request.logprobs, "keep_alive": keep_alive}
+    extras = {
+        "system": request.system, "logprobs": request.logprobs or request.top_logprobs > 0,
+        "top_logprobs": request.top_logprobs, "keep_alive": keep_alive,
+    }  # fmt: skip
     body |= {key: value for key, value in extras.items() if value}
     if request.schema:
         body["format"] = json.loads(request.schema)
@@ -66,7 +70,8 @@ def gathered(parts: Sequence[Mapping[str, Any]], duration_s: float) -> Generated
     reason = last.get("done_reason") or "stop"
     if reason not in ("stop", "length"):
         return Failed(kind=FailureKind.REJECTED, message=summary(f"nothing was written: {reason}"))
-    logprobs = [_logprob(entry) for part in parts for entry in part.get("logprobs") or ()]
+    entries = [entry for part in parts for entry in part.get("logprobs") or ()]
+    logprobs = [_logprob(entry) for entry in entries]
     usable = bool(logprobs) and all(math.isfinite(value) for value in logprobs)
     return Generated(
         text=text,
@@ -76,6 +81,7 @@ def gathered(parts: Sequence[Mapping[str, Any]], duration_s: float) -> Generated
         duration_s=duration_s,
         mean_logprob=math.fsum(logprobs) / len(logprobs) if usable else None,
         min_logprob=min(logprobs) if usable else None,
+        alternatives=_alternatives(entries),
     )
 
 
@@ -97,6 +103,18 @@ def _logprob(entry: object) -> float:
     """Return an entry's log-probability; not a number when it is none, so that none is used."""
     value = entry.get("logprob") if isinstance(entry, Mapping) else None
     return float(value) if isinstance(value, int | float) and abs(value) < MOST_COUNTED else math.nan
+
+
+def _alternatives(entries: Sequence[object]) -> tuple[tuple[str, float], ...]:
+    """Return what the first token might have been; what is no text with a log-probability is passed over."""
+    first = entries[0] if entries else None
+    listed = first.get("top_logprobs") if isinstance(first, Mapping) else None
+    pairs = [
+        (storable(str(one.get("token", ""))[:MOST_TOKEN_CHARS]), _logprob(one))
+        for one in (listed if isinstance(listed, list) else [])[:MOST_ALTERNATIVES]
+        if isinstance(one, Mapping)
+    ]
+    return tuple((text, value) for text, value in pairs if value <= 0)
 
 
 def _count(value: object) -> int:

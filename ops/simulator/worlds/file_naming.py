@@ -57,7 +57,7 @@ class FileNamingWorld:
         line = TASK.search(ask.text)
         if line is not None:
             return "judge" if line[1].strip().lower() == "judge" else "generator"
-        if ask.schema and set(DIMENSIONS) <= properties(ask.schema):
+        if (ask.schema and set(DIMENSIONS) <= properties(ask.schema)) or "<scoring_rubric>" in ask.text:
             return "judge"
         if REWRITING.search(ask.text):
             return "generator"

@@ -83,7 +83,7 @@ class RecordsWorld:
         line = TASK.search(ask.text)
         if line is not None:
             return "judge" if line[1].strip().lower() == "judge" else "generator"
-        if ask.schema and set(DIMENSIONS) <= properties(ask.schema):
+        if (ask.schema and set(DIMENSIONS) <= properties(ask.schema)) or "<scoring_rubric>" in ask.text:
             return "judge"
         if question_of(ask, self._tasks) is not None:
             return "task"
