@@ -129,6 +129,15 @@ def start_rollback(session: Session, rules: Rules, text: str, to: int | None, no
     )  # fmt: skip
 
 
+def start_judge_check(session: Session, rules: Rules, text: str, now: datetime) -> Bell:
+    """Start a run that measures the judge under *rules* and judges nobody."""
+    version = prompts.note_version(session, rules.skill, text, now)
+    return start_run(
+        session, rules=rules, kind=RunKind.JUDGE_CHECK, trigger="person", stage=Stage.JUDGE, version=version.version,
+        seed=0, now=now, forced=True, reason="a person asked what the judge is worth",
+    )  # fmt: skip
+
+
 def check_open(session: Session, skill: str) -> bool:
     """Tell whether a drift check of *skill* is under way."""
     found = session.scalar(

@@ -92,11 +92,14 @@ def keep(session: Session, mine: Claim, checked: Checked, now: datetime) -> None
     )  # fmt: skip
 
 
-def lines(session: Session, judging: Judging, now: datetime, limit: int = 20) -> tuple[CheckLine, ...]:
-    """Return the newest checks, the newest first."""
+def lines(
+    session: Session, judging: Judging, now: datetime, *, run: int | None = None, limit: int = 20
+) -> tuple[CheckLine, ...]:
+    """Return the newest checks, the newest first; of one run where it is given."""
     rows = session.execute(
         select(JudgeCheckRow, RunRow.simulated)
         .join(RunRow, RunRow.id == JudgeCheckRow.run_id)
+        .where(*([JudgeCheckRow.run_id == run] if run is not None else []))
         .order_by(JudgeCheckRow.id.desc())
         .limit(limit)
     ).all()
@@ -108,11 +111,6 @@ def lines(session: Session, judging: Judging, now: datetime, limit: int = 20) ->
         )
         for row, simulated in rows
     )  # fmt: skip
-
-
-def of_run(session: Session, run: int) -> list[int]:
-    """Return the ids of the checks that a run made."""
-    return list(session.scalars(select(JudgeCheckRow.id).where(JudgeCheckRow.run_id == run)))
 
 
 def _stale(row: JudgeCheckRow, judging: Judging, now: datetime) -> str:

@@ -54,6 +54,7 @@ COMMANDS = {
     "assign": Entry("FEED", "hosts:assign", "Ask which prompt to use for a task."),
     "outcome": Entry("FEED", "hosts:outcome", "Record how an assigned task went."),
     "embeddings": Entry("LAB", "embeddings:embeddings", "Show and calibrate how prompts are compared."),
+    "judge": Entry("LAB", "judge:judge", "Measure the judge, and show what it is worth."),
     "lab": Entry("LAB", "lab:lab", "Measure what tests of a skill can show."),
     "foreground": Entry("RUN", "processes:foreground", "Run a command while evolution stays out of the way."),
     "service": Entry("RUN", "service:service", "Run `evoctl up` from login on, at the lowest priority."),
