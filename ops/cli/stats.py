@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from models.judge_votes import JudgeAgreement
     from models.report_values import SkillStatus, VersionLine
     from pipeline.metrics import Alert, Metric, Report
     from pipeline.rules import Rules
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 UNITS = {"h": 1, "d": 24, "w": 7 * 24}  # hours
 LONGEST = 5  # digits of a span of time
 ALL = "all skills"
+AGREEMENT = ("SKILL", "RANK", "95 %", "VARIANTS", "AUC", "95 %", "DECIDED")
 
 
 def span(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -56,9 +58,10 @@ def stats(call: Call, skill: str | None, *, since: timedelta | None, fail_under:
     """Show accuracy by skill and version, and evolution's metrics.
 
     The window holds the newest judged samples of the version in use, as many as the drift check looks at. The metrics
-    below it have targets; where one is missed by much, the alert says what to do.
+    below it have targets; where one is missed by much, the alert says what to do. Judge and votes: how the judge's scores
+    went with the shares of the votes (RANK, Spearman) and with what was promoted or voted out (AUC).
     """
-    from models import reports
+    from models import judge_votes, reports
     from workers.clock import now
 
     overview = call.overview()
@@ -67,17 +70,20 @@ def stats(call: Call, skill: str | None, *, since: timedelta | None, fail_under:
     with overview.read() as session:
         found = [(reports.skill_status(session, one), reports.versions(session, one)) for one in rules]
         metrics = _reports(session, rules, begin)
+        judged = {str(one.skill.name): judge_votes.agreement(session, one.skill.name) for one in rules}
     below = [
         one.skill
         for one, _ in found
         if fail_under is not None and (one.accuracy.value is None or one.accuracy.value < fail_under)
     ]
     data = {
-        "skills": [_fields(one, versions, metrics[one.skill]) for one, versions in found],
+        "skills": [
+            _fields(one, versions, metrics[one.skill]) | {"judge_and_votes": judged[one.skill]} for one, versions in found
+        ],
         "metrics": metrics.get(ALL, ()), "since": begin, "interval": "wilson-95", "fail_under": fail_under,
         "below": below,
     }  # fmt: skip
-    call.result("stats", data, lambda: _text(found, metrics, begin, plain=call.plain))
+    call.result("stats", data, lambda: _text(found, metrics, judged, begin, plain=call.plain))
     if below:
         call.note(f"Below {fail_under:g} or unknown: {', '.join(below)}.")
     return NEGATIVE if below else 0
@@ -110,6 +116,7 @@ def _fields(one: SkillStatus, versions: Sequence[VersionLine], metrics: Sequence
 def _text(
     found: Sequence[tuple[SkillStatus, Sequence[VersionLine]]],
     metrics: dict[str, tuple[Report, ...]],
+    judged: dict[str, tuple[JudgeAgreement, ...]],
     begin: datetime | None,
     *,
     plain: bool,
@@ -124,8 +131,21 @@ def _text(
         parts.append(f"Metrics of {whose}{since}{mark}\n{_table(report, plain=plain)}")
     if len(metrics.get(whose, ())) > 1:
         parts.append(f"Real and {SIMULATED} runs are counted apart.")
+    rows = [_agreement(one) for every in judged.values() for one in every]
+    if rows:
+        parts.append(f"Judge and votes\n{table(AGREEMENT, rows, plain=plain)}")
     alerts = [f"Alert, sure: {failure(one.failed)}" for one, _ in found if one.failed] + _alerts(metrics)
     return "\n\n".join([*parts, "\n".join(alerts)] if alerts else parts)
+
+
+def _agreement(one: JudgeAgreement) -> tuple[object, ...]:
+    """Write how the judge's scores went with later votes."""
+    mark = f"{one.skill} ({SIMULATED})" if one.simulated else one.skill
+    ends = [
+        "-" if figure.low is None or figure.high is None else f"{figure.low:.2f} to {figure.high:.2f}"
+        for figure in (one.rank, one.winners)
+    ]
+    return mark, number(one.rank.value), ends[0], one.rank.n, number(one.winners.value), ends[1], one.winners.n
 
 
 def _accuracies(found: Sequence[tuple[SkillStatus, Sequence[VersionLine]]], *, plain: bool) -> str:

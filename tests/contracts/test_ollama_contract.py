@@ -152,6 +152,20 @@ def test_a_generation_streams_to_its_end(server: AnyServer) -> None:
     assert reply.min_logprob <= reply.mean_logprob <= 0
 
 
+def test_the_first_token_comes_with_its_alternatives(server: AnyServer) -> None:
+    """As many as were asked for, the written one among them, all with a log-probability; none where none were asked for."""
+    with OllamaClient(server.url, connect_s=2, read_s=60) as client:
+        asked = replace(asking("Is ice cold? Answer Yes or No.", num_predict=1), top_logprobs=5)
+        reply, plain = write(client, asked), write(client, asking(num_predict=1))
+
+    assert isinstance(reply, Generated)
+    assert isinstance(plain, Generated)
+    assert 2 <= len(reply.alternatives) <= 5
+    assert reply.text in {text for text, _ in reply.alternatives}
+    assert all(value <= 0 for _, value in reply.alternatives)
+    assert plain.alternatives == ()
+
+
 def test_num_predict_cuts(server: AnyServer) -> None:
     """And the reply says so."""
     with OllamaClient(server.url, connect_s=2, read_s=60) as client:
