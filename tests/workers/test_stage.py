@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from models import steps
+from models import checks, judge_checks, steps
 from models.runs import cancel, start_run
 from models.work_tables import CancelledCallRow, RunRow
 from pipeline.domain import Ending, RunKind, Stage, StepState
 from pipeline.errors import EvolutionError, Unreachable
 from workers.home import Home
+from workers.host_templates import read_template
 from workers.lease import foreground
 from workers.sessions import database
 from workers.stepping import StepFailed
@@ -363,3 +364,22 @@ def test_a_database_without_tables_is_an_error_with_a_hint(tmp_path: Path) -> No
         pass
 
     assert not isinstance(trouble.value, Unreachable)
+
+
+def test_a_judge_check_asks_the_canaries_and_survives_a_slice(site: Any) -> None:
+    """Asked for by a person, cut into slices, paid once: its figures are kept, marked as a simulated judge's."""
+    site.change(judging={"protocol": "checklist"}, work={"slice_s": 1.0})
+    text = read_template(site.home.config, site.rules.skill.template)
+    with site.opened.write() as session:
+        bell = checks.start_judge_check(session, site.rules, text, datetime.now(UTC))
+    first = bell
+
+    while bell is not None:
+        bell = next(iter(site.work(bell).bells), None)
+
+    with site.opened.read() as session:
+        (line,) = judge_checks.lines(session, site.rules.settings.judging, datetime.now(UTC), run=first.run)
+    assert (site.paid(), line.calls, line.simulated, line.stale) == (329, 329, True, "")
+    assert (site.run(first).ending, line.report.fell_back) == (Ending.CHECKED, 0)
+    assert len(line.digest) == 64
+    assert line.report.tnr.n == 28
