@@ -28,7 +28,7 @@ SETTINGS = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
   search: {{generations: 3, population: 4, fitness_samples: 10, patience: 9, budget_calls: 600}}
-  judging: {{check_every_d: 0}}
+  judging: {{protocol: rubric, pairwise: false, check_every_d: 0}}
   voting: {{promote_e: 6, min_votes: 2}}
   promotion: {{max_drop_probability: 1}}
   gate: {{start_idle_min: 0, resume_idle_s: 0, wait_s: 3}}
