@@ -96,24 +96,6 @@ class Evolution(OpenHome):
             bell = checks.start_check(session, rules, text, now(), trigger="person", forced=True, seed=seed)
         return Started(run=bell.run, rung=self.ring([bell]), finding=finding)
 
-    def judge_check(self, skill: str = "") -> Started:
-        """Measure the judge on the canaries now, whatever is known of it.
-
-        Args:
-            skill: whose run it is; the judge and its questions are the same for all, and by default the first is taken.
-
-        Raises:
-            Refused: no skill is configured.
-        """
-        names = list(self.config.skills)
-        if not names:
-            raise Refused("There is no skill.", why="A run belongs to one.", hint="evoctl init --example")
-        rules = self.rules(skill or names[0])
-        refuse_without_options(rules, self.config)
-        with self.database.write() as session:
-            bell = checks.start_judge_check(session, rules, self.template(rules), now())
-        return Started(run=bell.run, rung=self.ring([bell]))
-
     def create(
         self, skill: str, instructions: tuple[str, ...], *, reason: str, settings: Settings | None = None
     ) -> Started:

@@ -43,8 +43,10 @@ def check(call: Call, *, wait: bool) -> int:
     do. The pipeline does the same by itself once a week and when the judge or its questions have changed. Exit 6 when the
     judge's verdicts are only advisory.
     """
+    from workers.judge_check import start_judge_check
+
     with call.evolution() as evolution:
-        started = evolution.judge_check()
+        started = start_judge_check(evolution)
     say_unrung(call, started)
     line = _waited(call, started.run) if wait and started.rung else None
     overview = call.overview()

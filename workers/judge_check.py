@@ -1,0 +1,25 @@
+"""Start a measurement of the judge because a person asks for it."""
+
+from __future__ import annotations
+
+from models import checks
+from pipeline.errors import Refused
+from workers.client import Evolution, Started
+from workers.clock import now
+from workers.refusal import refuse_without_options
+
+
+def start_judge_check(evolution: Evolution) -> Started:
+    """Measure the judge on the canaries now, whatever is known of it; the run is the first skill's.
+
+    Raises:
+        Refused: no skill is configured.
+    """
+    names = list(evolution.config.skills)
+    if not names:
+        raise Refused("There is no skill.", why="A run belongs to one.", hint="evoctl init --example")
+    rules = evolution.rules(names[0])
+    refuse_without_options(rules, evolution.config)
+    with evolution.database.write() as session:
+        bell = checks.start_judge_check(session, rules, evolution.template(rules), now())
+    return Started(run=bell.run, rung=evolution.ring([bell]))
