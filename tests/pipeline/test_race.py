@@ -390,7 +390,7 @@ def test_a_better_rule_wins_and_a_worse_one_is_dropped_early() -> None:
 def test_siblings_that_gain_are_put_together_without_a_model() -> None:
     """The union of two rules that help begins with one child and holds the other's; it was raced, and both are merged."""
     rules = ("Write each name with the colour in mind.", "Put the noun of the picture into the middle of it.")
-    case = make_case(2, count=60, budget=2000, search={"children": 2}, tallies=GRAFTING)
+    case = make_case(3, count=60, budget=2000, search={"children": 2}, tallies=GRAFTING)
 
     _, decision, _ = searched(case, write=lambda n: rules[n % 2], luck=0.0)[0]
 
