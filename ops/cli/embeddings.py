@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.redundancy import Limits
+    from pipeline.settings import Settings
+    from workers.overview import Overview
 
 HEAD = ("PROFILE", "NEAR", "FAR", "RECALL", "CHANGES LOST", "NOTES' RECALL", "NOTES' CHANGES LOST")
 CHUNK = 26  # texts of one request: eight of them for all pairs
@@ -47,12 +49,7 @@ def calibrate(call: Call) -> None:
 
     The first dedupe under a new model does the same by itself. It is refused while the gate is closed.
     """
-    from models.embeddings import calibrated, kit, remember
-    from pipeline.errors import Blocked, Refused, Unreachable
-    from pipeline.flow import Embedded
-    from workers.clock import now
-    from workers.llm.ollama import OllamaClient
-    from workers.sessions import database
+    from pipeline.errors import Blocked, Refused
 
     overview = call.overview()
     settings = overview.config.settings
@@ -62,6 +59,24 @@ def calibrate(call: Call) -> None:
     gate = overview.gate()
     if not gate.open:
         raise Blocked("The gate is closed.", why=gate.detail, hint="Try again in a moment; see evoctl gate.")
+    found = _calibrated(overview, settings)
+    call.result("embeddings.calibrate", {"profiles": found}, lambda: _text(found, plain=call.plain))
+
+
+embeddings.add_command(show_command)
+embeddings.add_command(calibrate)
+
+
+def _calibrated(overview: Overview, settings: Settings) -> list[Limits]:
+    """Embed the labelled pairs, keep the vectors, and return the limits that follow."""
+    from models.embeddings import calibrated, kit, remember
+    from pipeline.errors import Unreachable
+    from pipeline.flow import Embedded
+    from workers.clock import now
+    from workers.llm.ollama import OllamaClient
+    from workers.sessions import database
+
+    models = settings.models
     texts = list(dict.fromkeys(text for pair in kit() for text in (pair.a, pair.b)))
     options = {"num_ctx": models.embedder_num_ctx}
     with (
@@ -84,12 +99,7 @@ def calibrate(call: Call) -> None:
                 remember(session, reply.profile, part, reply.vectors, now())
             profile = reply.profile
         with opened.read() as session:
-            found = [one for one in calibrated(session) if one.profile == profile]
-    call.result("embeddings.calibrate", {"profiles": found}, lambda: _text(found, plain=call.plain))
-
-
-embeddings.add_command(show_command)
-embeddings.add_command(calibrate)
+            return [one for one in calibrated(session) if one.profile == profile]
 
 
 def _text(found: Sequence[Limits], *, plain: bool) -> str:

@@ -31,6 +31,7 @@ prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0, false_alarm_labels: 1000000, warn_labels: 1000000, canary_samples: 0}}
   search: {{mode: promptbreeder, generations: 2, population: 3, fitness_samples: 8, patience: 9, budget_calls: 250,
             confirm_samples: 10, confirm_finalists: 3, variants: 2}}
+  judging: {{protocol: rubric, pairwise: false, check_every_d: 0}}
   voting: {{promote_e: 4, min_votes: 2, max_votes: 14, open_ballots: 4, replay_select: 10, replay_confirm: 10}}
   promotion: {{max_drop_probability: 1}}
   gate: {{start_idle_min: 0, resume_idle_s: 0, wait_s: 1}}

@@ -34,6 +34,7 @@ ROOM = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
   search: {{generations: 2, population: 4, fitness_samples: 8, patience: 9, budget_calls: 600}}
+  judging: {{protocol: rubric, pairwise: false, check_every_d: 0}}
   voting: {{promote_e: 6, min_votes: 2}}
   promotion: {{max_drop_probability: 1}}
   gate: {{start_idle_min: 0, resume_idle_s: 0, wait_s: 3}}

@@ -28,6 +28,7 @@ LONG_SEARCH = """
 prompt_evolution:
   triggers: {{check_every_h: 1, cooldown_h: 0}}
   search: {{mode: promptbreeder, generations: 40, population: 4, fitness_samples: 10, patience: 99, budget_calls: 100000}}
+  judging: {{protocol: rubric, pairwise: false, check_every_d: 0}}
   voting: {{promote_e: 3, min_votes: 2}}
   promotion: {{max_drop_probability: 1}}
   gate: {{start_idle_min: 0, resume_idle_s: 0}}

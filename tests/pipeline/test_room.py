@@ -169,7 +169,7 @@ def test_without_a_vocabulary_the_bound_decides(count: Callable[[str], int]) -> 
     [
         ({}, {}, 7000),
         ({"generator_num_ctx": 4096}, {}, 4096 - 160 - MARGIN),
-        ({"generator": "mine:3b"}, {"model": "mine:3b", "num_ctx": 6000}, 6000 - 160 - MARGIN),
+        ({"generator": "mine:3b"}, {"model": "mine:3b", "options": (("num_ctx", 6000),)}, 6000 - 160 - MARGIN),
         ({"generator": "mine:3b"}, {"model": "mine:3b"}, 4096 - 160 - MARGIN),
     ],
 )
