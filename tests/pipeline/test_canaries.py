@@ -20,7 +20,8 @@ from pipeline.dedupe import Contender, DedupeCase, Earlier, dedupe
 from pipeline.domain import Ending, Fate, Role, SampleId, Stage, VariantId
 from pipeline.fitness import Item
 from pipeline.flow import Embed, Embedded, Failed, FailureKind, Generate, Generated, Reply, Request, drive
-from pipeline.judge import DIMENSIONS, Candidate, JudgeCase, judge
+from pipeline.judge import Candidate, JudgeCase, judge
+from pipeline.judge_texts import DIMENSIONS
 from pipeline.meta_prompt import Failure, Success
 from pipeline.mutate import mutate
 from pipeline.replay import ReplayCase, replay
@@ -264,7 +265,7 @@ def test_a_search_survives_any_reply(rules_with: Callable[..., Rules], mode: str
 
 
 def test_a_judge_survives_any_reply(rules_with: Callable[..., Rules]) -> None:
-    """Every candidate gets a verdict; only whole numbers from 0 to 100 make it pass."""
+    """Every candidate gets a verdict, and only a score from 0 to 100 makes it pass."""
     passed = replies = 0
     for seed in range(FLOWS // 2):
         models = Anything(seed, budget=10_000)
@@ -274,8 +275,8 @@ def test_a_judge_survives_any_reply(rules_with: Callable[..., Rules]) -> None:
         decision = drive(judge(JudgeCase(rules=rules_with(), seed=seed, candidates=candidates)), models)
         assert len(decision.verdicts) == 6
         for verdict in decision.verdicts:
-            assert verdict.scores is None or all(0 <= score <= 100 for score in verdict.scores)
-            assert not verdict.passed or verdict.scores is not None
+            assert verdict.score is None or 0 <= verdict.score <= 100
+            assert not verdict.passed or verdict.score is not None
             passed += verdict.passed
         replies += models.made
 
