@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEERS  := .venv-peers
 ARGS   ?=
-LONG   := tests/chaos tests/journeys tests/simulation
+LONG   := tests/chaos tests/journeys tests/simulation $(addprefix tests/workers/test_,publish_kills.py room.py yaml_many.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench bench-peers chaos kills simulate lock clean

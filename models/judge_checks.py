@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from models.judge_tables import JudgeCheckRow
 from models.steps import Claim
 from models.work_tables import RunRow
-from pipeline.judge_check import Canary, Checked, CheckReport, Kind
+from pipeline.domain import Role
+from pipeline.judge_check import Canary, Checked, CheckReport, Kind, asked
 from pipeline.judge_settings import Judging
 from pipeline.judge_texts import Subject, prompt_sha
+from pipeline.rules import Rules
 from pipeline.setting import from_data, to_data
 
 CANARIES = "data/judge-canaries.jsonl"
@@ -77,10 +79,10 @@ def known(session: Session, judging: Judging, now: datetime) -> dict[tuple[str, 
 
 
 def keep(session: Session, mine: Claim, checked: Checked, now: datetime) -> None:
-    """Write what a check found; one that nobody answered is none."""
+    """Write what a check found; one in which calls failed is none."""
     judging = mine.rules.settings.judging
     digest = checked.digest
-    if not digest:
+    if not checked.whole:
         return
     session.add(
         JudgeCheckRow(
@@ -111,6 +113,18 @@ def lines(
         )
         for row, simulated in rows
     )  # fmt: skip
+
+
+def due(session: Session, rules: Rules, now: datetime) -> int:
+    """Return how many verdicts on canaries the next judge step begins with; 0 while a check of its judge holds."""
+    judging, tag = rules.settings.judging, rules.tag(Role.JUDGE)
+    if not judging.check_every_d:
+        return 0
+    held = any(
+        not one.stale and (one.role, one.tag, one.protocol) == (Role.JUDGE, tag, judging.protocol)
+        for one in lines(session, judging, now)
+    )
+    return 0 if held else asked(len(canaries()))
 
 
 def _stale(row: JudgeCheckRow, judging: Judging, now: datetime) -> str:

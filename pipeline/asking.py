@@ -80,6 +80,7 @@ def _checklist(subject: Subject, seed: int, role: Role) -> Flow[Rating | None]:
     """Ask the questions one by one; None when the server gives no log-probabilities at all."""
     answers: list[Answered] = []
     served_by = problem = ""
+    heard = False
     for question in QUESTIONS:
         reply = yield from generate(_one_token(role, question_prompt(subject, question, seed), seed))
         if isinstance(reply, Failed):
@@ -87,8 +88,9 @@ def _checklist(subject: Subject, seed: int, role: Role) -> Flow[Rating | None]:
             answers.append(Answered(name=question.name, good=None))
             continue
         served_by = reply.served_by or served_by
-        if not reply.alternatives:
-            return None
+        if not reply.alternatives and not heard and reply.text.strip():
+            return None  # a word without its probability; an empty first token is only no answer
+        heard = heard or bool(reply.alternatives)
         good = share_of(reply.alternatives, question.good, _other(question.good))
         answer = Answered(name=question.name, good=good)
         answers.append(answer if good is not None else (yield from _forced(subject, question, seed, role)))
@@ -96,6 +98,7 @@ def _checklist(subject: Subject, seed: int, role: Role) -> Flow[Rating | None]:
     return Rating(
         protocol=CHECKLIST, score=score, answers=tuple(answers), served_by=served_by,
         problem="" if score is not None else problem or "too few questions were answered",
+        failed=score is None and bool(problem),
     )  # fmt: skip
 
 
@@ -112,14 +115,14 @@ def _forced(subject: Subject, question: Question, seed: int, role: Role) -> Flow
 
 def _rubric(judging: Judging, subject: Subject, seed: int, role: Role, *, note: str = "") -> Flow[Rating]:
     """Ask until the four scores can be read, with another seed each time."""
-    prompt, problem, served_by = rubric_prompt(subject, seed), "", ""
+    prompt, problem, served_by, failed = rubric_prompt(subject, seed), "", "", True
     for attempt in range(judging.retries + 1):
         sampling = _try(seed, attempt, judging.num_predict)
         reply = yield from generate(Generate(role=role, prompt=prompt, sampling=sampling, schema=RUBRIC_SCHEMA))
         if isinstance(reply, Failed):
             problem = f"{reply.kind}: {reply.message}"
             continue
-        served_by = reply.served_by
+        served_by, failed = reply.served_by, False
         scores = read_scores(reply.text)
         if scores is not None:
             answers = tuple(
@@ -127,7 +130,7 @@ def _rubric(judging: Judging, subject: Subject, seed: int, role: Role, *, note: 
             )
             return Rating(protocol=RUBRIC, score=scores[-1], answers=answers, served_by=served_by, note=note)
         problem = "the verdict could not be read"
-    return Rating(protocol=RUBRIC, score=None, served_by=served_by, problem=problem, note=note)
+    return Rating(protocol=RUBRIC, score=None, served_by=served_by, problem=problem, note=note, failed=failed)
 
 
 def _flow_judge(judging: Judging, subject: Subject, seed: int, role: Role) -> Flow[Rating]:
@@ -149,7 +152,7 @@ def _flow_judge(judging: Judging, subject: Subject, seed: int, role: Role) -> Fl
         if score is None:
             return Rating(
                 protocol=FLOW_JUDGE, score=None, answers=tuple(answers), served_by=served_by,
-                problem=problem or f"no score of its {dimension} could be read",
+                problem=problem or f"no score of its {dimension} could be read", failed=bool(problem),
             )  # fmt: skip
         answers.append(Answered(name=dimension, good=(score - 1) / _STEPS))
     mean = 100 * sum(one.good or 0.0 for one in answers) / len(answers)

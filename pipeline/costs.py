@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from pipeline.decision_settings import Voting
 from pipeline.domain import Role
+from pipeline.judge_check import calls_of
+from pipeline.judge_settings import Judging
 from pipeline.settings import Search
 
 WANTED = 3  # proposals; a search that tests fewer has hardly looked
@@ -21,7 +23,7 @@ FRESH_SHARE = 16  # the fresh samples of a confirmation cost at most this part o
 SPARE = 2  # calls that PromptBreeder's mode keeps free
 MIN_CALLS = 10  # calls from which their mean duration is believed; a first call may load the model
 ASSUMED_S: Mapping[Role, float] = MappingProxyType(
-    {Role.GENERATOR: 2.5, Role.TASK: 2.5, Role.JUDGE: 4.0, Role.SECOND_JUDGE: 30.0, Role.EMBEDDER: 0.3}
+    {Role.GENERATOR: 2.5, Role.TASK: 2.5, Role.JUDGE: 1.5, Role.SECOND_JUDGE: 30.0, Role.EMBEDDER: 0.3}
 )
 """Seconds of one call where nothing is measured yet. Assumed for small models on a laptop, not measured."""
 
@@ -199,6 +201,18 @@ def replay_calls(voting: Voting, labelled: Labelled) -> int:
     """
     held_out = min(voting.replay_confirm, labelled.confirm) + labelled.report
     return (1 + voting.challengers) * held_out
+
+
+def judge_calls(judging: Judging, finalists: int, canaries: int) -> int:
+    """Return the judge's calls: its questions on *finalists*, comparisons in both orders, and a check on *canaries*.
+
+    Args:
+        judging: the settings.
+        finalists: prompts that it reads.
+        canaries: of a check that is due, those asked twice counted twice; 0 when none is.
+    """
+    each = calls_of(judging.protocol)
+    return finalists * (each + 2 * judging.pairwise) + (canaries * each if finalists else 0)
 
 
 def model_time(planned: Plan, budget_min: float, seconds: Mapping[Role, float], *, replay: int = 0) -> ModelTime:

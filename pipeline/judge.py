@@ -128,6 +128,7 @@ class _Bench:
     case: JudgeCase
     checked: list[Checked] = field(default_factory=list)
     fresh: dict[tuple[str, str], bool] = field(default_factory=dict)
+    tried: set[tuple[Role, str]] = field(default_factory=set)
 
     def may_reject(self, role: Role, rating: Rating) -> Flow[bool | None]:
         """Tell whether *rating*'s judge is good enough to reject; None when nobody has measured it or is to."""
@@ -137,15 +138,18 @@ class _Bench:
         known = self.fresh.get(key, self.case.known.get(key))
         if known is not None or not rating.served_by or not judging.check_every_d or not self.case.canaries:
             return known
-        yield from self.measure(role, wanted)
-        return self.fresh.get(key)
+        if (role, wanted) not in self.tried:
+            yield from self.measure(role, wanted)
+        return self.fresh.get(key, False)
 
     def measure(self, role: Role, protocol: str) -> Flow[None]:
         """Run a check and remember what it says."""
         judging = self.case.rules.settings.judging
         found = yield from check(judging, self.case.canaries, role, protocol)
         self.checked.append(found)
-        self.fresh[found.digest, protocol] = found.report.trusted(judging)
+        self.tried.add((role, protocol))
+        if found.whole:
+            self.fresh[found.digest, protocol] = found.report.trusted(judging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ def _words(rating: Rating, judging: Judging, asked: int, *, may_reject: bool | N
     if asked > 1:
         parts.append("by the second judge, since the first was unsure")
     if may_reject is False:
-        parts.append("advisory: this judge lets too many bad prompts through to reject any")
+        parts.append("advisory: this judge was not found good enough to reject any")
     if may_reject is None:
         parts.append("this judge was not measured")
     if pairwise:
@@ -210,7 +214,9 @@ def _words(rating: Rating, judging: Judging, asked: int, *, may_reject: bool | N
 def _found(bench: _Bench, judging: Judging) -> str:
     """Say what the checks of this step found, or that an earlier one did."""
     said = [
-        f"{one.role}: catches {one.report.tnr.value or 0:.2f} of the bad and passes {one.report.tpr.value or 0:.2f} of the "
+        f"{one.role}: not measured, calls failed on {one.failed} canaries"
+        if not one.whole
+        else f"{one.role}: catches {one.report.tnr.value or 0:.2f} of the bad and passes {one.report.tpr.value or 0:.2f} of the "
         f"good canaries, {'trusted' if one.report.trusted(judging) else 'advisory'}"
         for one in bench.checked
     ]

@@ -88,6 +88,7 @@ class Checked:
 
     Attributes:
         calls: model calls that it took, about.
+        failed: canaries without a verdict because calls failed; a check with one measures nothing.
     """
 
     role: Role
@@ -95,6 +96,12 @@ class Checked:
     protocol: str
     report: CheckReport
     calls: int
+    failed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the judge was asked about every canary, so that the report is its own."""
+        return bool(self.digest) and not self.failed
 
     @property
     def digest(self) -> str:
@@ -115,7 +122,17 @@ def check(judging: Judging, canaries: Sequence[Canary], role: Role, protocol: st
         role=role, served_by=next((one.served_by for one in first if one.served_by), ""), protocol=protocol,
         report=measure(judging, canaries, first, again, protocol),
         calls=sum(calls_of(protocol) for _ in (*first, *again)),
+        failed=sum(rating.failed for rating in (*first, *again.values())),
     )  # fmt: skip
+
+
+def asked(canaries: int) -> int:
+    """Return how many verdicts a check takes: one a canary, and a second of one in six.
+
+    >>> asked(40)
+    47
+    """
+    return canaries + len(range(0, canaries, AGAIN_EVERY))
 
 
 def calls_of(protocol: str) -> int:

@@ -44,6 +44,7 @@ class Rating:
         served_by: tag, digest and server version; empty when no call was answered.
         problem: why there is no score.
         note: what a person should know, such as a fallback.
+        failed: there is no score because calls failed; that says nothing of the judge.
     """
 
     protocol: str
@@ -52,6 +53,7 @@ class Rating:
     served_by: str = ""
     problem: str = ""
     note: str = ""
+    failed: bool = False
 
     @property
     def digest(self) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from models import checks, costs
+from models import checks, costs, judge_checks
 from models.speeds import Speed, speeds
 from pipeline.costs import (
     Labelled,
     ModelTime,
     Plan,
+    judge_calls,
     least_minutes,
     model_time,
     plan_in_time,
@@ -41,6 +42,7 @@ class Estimate:
 
     Attributes:
         plan: what both budgets together allow; `short`: the minutes end the search before its calls do.
+        judge_check: the judge's calls begin with a check of it on canaries.
         replay: task calls on held-out samples after the search; ballots, one call a prompt each, come on top.
         speeds: of each role, measured on this machine or assumed.
         assumed_short: by speeds that are assumed in part, the minutes cannot test three proposals.
@@ -50,6 +52,7 @@ class Estimate:
     rules: Rules
     labelled: Labelled
     plan: Plan
+    judge_check: bool
     short: bool
     replay: int
     speeds: tuple[Speed, ...]
@@ -73,7 +76,7 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
     search, gate = rules.settings.search, rules.settings.gate
     with overview.read() as session:
         labelled = costs.labelled(session, rules.skill.name)
-        measured = speeds(session, rules)
+        measured, due = speeds(session, rules), judge_checks.due(session, rules, now())
         refusal: EvolutionError | None = None
         try:
             examined(session, rules, overview.config, force=force)
@@ -81,11 +84,13 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
             refusal = no
     seconds = _seconds(measured)
     planned = plan_in_time(search, labelled, seconds)
+    planned = replace(planned, judge=judge_calls(rules.settings.judging, planned.judge, due))
     replay = replay_calls(rules.settings.voting, labelled) if planned.measured else 0
     return Estimate(
         rules=rules,
         labelled=labelled,
         plan=planned,
+        judge_check=due > 0,
         short=planned.calls < plan_of(search, labelled).calls,
         replay=replay,
         speeds=measured,

@@ -105,7 +105,8 @@ def _calls(found: Estimate) -> str:
     plan, budget = found.plan, found.rules.settings.search.budget_calls
     unused = f" of a budget of {budget}" if plan.calls < budget else ""
     replay = f", at most {found.replay} task for the replay" if found.replay else ""
-    after = f"; after it {plan.judge} judge, {plan.embedder} embedder{replay}"
+    check = " (the most to measure it on canaries, which is due)" if found.judge_check else ""
+    after = f"; after it {plan.judge} judge{check}, {plan.embedder} embedder{replay}"
     return f"at most {plan.calls}{unused}: about {plan.generator} generator, {plan.task} task{after}"
 
 

@@ -111,7 +111,7 @@ def _checked(run: int, line: RunLine | None, lines: tuple[CheckLine, ...], judgi
     if line is None:
         return f"Queued run r{run}. Look: evoctl judge show"
     if not lines:
-        return f"Run r{run}: {run_state(line)}. No model answered, so nothing was measured."
+        return f"Run r{run}: {run_state(line)}. It ended before every canary was answered, so nothing was measured."
     return "\n\n".join(_one(one, judging, plain=plain) for one in lines)
 
 
@@ -173,6 +173,8 @@ def _rows(report: CheckReport) -> list[tuple[object, ...]]:
         _row("retest", report.retest, "the same outcome when asked twice"),
         _row("unsure", report.unsure, "answers that say nothing"),
     ]
+    if report.unreadable:
+        rows.append(("unreadable", report.unreadable, "-", "-", "canaries without a verdict; they count as rejected"))
     if report.fell_back:
         rows.append(("fallback", report.fell_back, "-", "-", "canaries asked by the rubric: no log-probabilities"))
     return rows

@@ -205,7 +205,7 @@ def _variant_text(line: tuple[VariantLine, ...]) -> str:
     if one.reasoning:
         head.append(f"Why      {show(one.reasoning, limit=500)}")
     if one.mean_logprob is not None:
-        least = f", least sure token {math.exp(one.min_logprob):.1%}" if one.min_logprob is not None else ""
+        least = f", least sure token {math.exp(min(one.min_logprob, 0.0)):.1%}" if one.min_logprob is not None else ""
         head.append(f"Sure     perplexity {_perplexity(one.mean_logprob)} as its writer saw it{least}")
     head += [f"Flag     {show(flag)}" for flag in one.flags]
     low, high = one.interval

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,22 @@ def test_a_veto_rejects_whatever_the_others_say() -> None:
     assert vetoed.vetoes(JUDGING) == ("task",)
     assert Rating(protocol="checklist", score=60.0, answers=()).passes(JUDGING)
     assert not Rating(protocol="checklist", score=59.9, answers=()).passes(JUDGING)
+
+
+def test_an_empty_first_token_is_no_answer_and_no_missing_log_probability() -> None:
+    """A model that ends at once on one question is asked for that one again, and by the checklist still."""
+    judge = SimulatedJudge(1, 1, 1)
+
+    def mute(request: Request) -> Reply:
+        assert isinstance(request, Generate)
+        asks = QUESTIONS[0].text in request.prompt and not request.schema
+        return replace(_said(()), text="") if asks else judge(request)
+
+    rating = drive(ask(JUDGING, SUBJECT, 5), mute)
+
+    assert (rating.protocol, rating.note) == ("checklist", "")
+    assert [answer.forced for answer in rating.answers] == [True] + 6 * [False]
+    assert rating.passes(JUDGING)
 
 
 def test_a_judge_who_says_yes_to_everything_passes_nothing() -> None:

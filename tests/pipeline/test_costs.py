@@ -184,13 +184,13 @@ def test_model_time_is_held_to_its_budget(search: Search, labelled: Labelled, se
 
 
 def test_model_time_by_hand() -> None:
-    """25 generator and 973 task calls at 2.5 s, 12 judge calls at 4 s and one embedder call at 0.3 s."""
+    """25 generator and 973 task calls at 2.5 s, 12 judge calls at 1.5 s and one embedder call at 0.3 s."""
     found = plan(Search(), SOME)
 
     time = model_time(found, 600.0, ASSUMED_S)
 
     assert time.search_min == pytest.approx((found.generator + found.task) * 2.5 / 60)
-    assert time.after_min == pytest.approx((12 * 4 + 0.3) / 60)
+    assert time.after_min == pytest.approx((12 * 1.5 + 0.3) / 60)
 
 
 def test_minutes_that_are_too_short_say_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from models.judge_checks import canaries
 from pipeline.domain import Role
-from pipeline.flow import drive
+from pipeline.flow import Failed, FailureKind, Reply, Request, drive
 from pipeline.judge_check import LOWER, NOT_HIGHER, Canary, CheckReport, check, measure
 from pipeline.judge_settings import Judging
 from pipeline.judge_texts import QUESTIONS, Subject
@@ -86,6 +86,19 @@ def test_a_check_without_log_probabilities_says_so() -> None:
 
     assert found.report.fell_back == 40
     assert found.report.tnr.value == found.report.tpr.value == 1.0
+
+
+def test_a_check_in_which_calls_failed_measures_nothing() -> None:
+    """A judge whose server dies after ten canaries has caught none of the later ones."""
+    judge = SimulatedJudge(0.95, 0.95, 3)
+
+    def dies(request: Request) -> Reply:
+        return judge(request) if len(judge.asked) < 70 else Failed(kind=FailureKind.CRASHED, message="away")
+
+    found = drive(check(CHECKLIST, canaries(), Role.JUDGE, "checklist"), dies)
+
+    assert found.failed == 30 + 7
+    assert not found.whole
 
 
 def test_a_twin_must_not_gain() -> None:

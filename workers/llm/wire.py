@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.flow import Failed, FailureKind, Generate, Generated
 
 STEADY_OPTIONS = {"repeat_last_n": 64, "typical_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+ROUNDING = 1e-6  # by which a log-probability may be above 0
 MOST_COUNTED = 2**31 - 1  # what every database keeps as a whole number
 MOST_PARTS = 50_000  # of one stream; the longest reply that can be asked for has 2,000 tokens
 MOST_ALTERNATIVES, MOST_TOKEN_CHARS = 20, 100  # of one token, as Ollama lists them; longer texts are no answers
@@ -102,7 +103,9 @@ def summary(text: str) -> str:
 def _logprob(entry: object) -> float:
     """Return an entry's log-probability; not a number when it is none, so that none is used."""
     value = entry.get("logprob") if isinstance(entry, Mapping) else None
-    return float(value) if isinstance(value, int | float) and abs(value) < MOST_COUNTED else math.nan
+    if isinstance(value, int | float) and -MOST_COUNTED < value <= ROUNDING:
+        return min(float(value), 0.0)
+    return math.nan
 
 
 def _alternatives(entries: Sequence[object]) -> tuple[tuple[str, float], ...]:

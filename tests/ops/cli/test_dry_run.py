@@ -136,7 +136,7 @@ def test_a_dry_run_as_json_has_what_the_text_says(evoctl: Any, evolution: Evolut
     assert (data["plan"]["calls"], data["plan"]["proposals"]) == (planned.calls, planned.proposals)
     assert [(one["role"], one["call_s"], one["measured_calls"]) for one in data["speeds"]] == [
         ("generator", 2.5, 0),
-        ("judge", 4.0, 0),
+        ("judge", 1.5, 0),
         ("embedder", 0.3, 0),
         ("task", 2.5, 0),
     ]
@@ -152,7 +152,7 @@ def test_speeds_are_measured_where_there_are_calls(evoctl: Any, fill: Any, searc
     said = evoctl("enqueue", "file-naming", "--dry-run", "--force")
 
     assert f"task {THEIRS}: 3 s a call (measured, 30 calls)" in said.out
-    assert f"judge {THEIRS}: 4 s a call (assumed, not measured yet)" in said.out
+    assert f"judge {THEIRS}: 1.5 s a call (assumed, not measured yet)" in said.out
     assert "of model time (partly assumed)" in said.out
 
 
