@@ -25,6 +25,7 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from ops.demo.scene import environment, tool
 from ops.supervise import Process
+from tests.ports import free_port
 
 SMALL_DISK = "EVOCTL_TEST_SMALL_DISK"  # names a small file system that the test is run again on
 SMALL_MB = 96
@@ -151,7 +152,7 @@ class Buttons:
     def __enter__(self) -> Self:
         """Start both pages."""
         env = environment(self._home, self._url)
-        self._stock, port = _free_port(), str(_free_port())
+        self._stock, port = free_port(), str(free_port())
         web = Process("web", [sys.executable, "-m", "ops.cli", "web", "--port", port], self._folder / "web.log", env)
         stock = [str(tool("rq-dashboard")), "-b", "127.0.0.1", "-p", str(self._stock), "-u", self._url]
         for process in (web, Process("stock", stock, self._folder / "stock.log", env)):
@@ -192,12 +193,6 @@ class Buttons:
             connection.request(method, path, headers={"Cookie": self._cookie} if port == self._ours else {})
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read().decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from models.base import SCHEMA
 from ops.cli import output
 from ops.valkey import prepare
 from ops.web.app import read_facts
+from tests.ports import free_port
 from workers.lock import TICK_LOCK, Lock
 
 EVOCTL = (sys.executable, "-m", "ops.cli")
@@ -281,13 +281,6 @@ def test_up_brings_an_older_database_up_to_date(
     engine.dispose()
 
     assert (refused.code, said.code, status.code, after) == (1, 0, 0, SCHEMA)
-
-
-def free_port() -> int:
-    """Return a port that other servers of this machine do not look for."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- two of them ------------------------------------------------------------------------------------------------------

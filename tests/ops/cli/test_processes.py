@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from ops.cli.processes import search_path
-from ops.valkey import server
+from ops.valkey import prepare, server
+from tests.ports import free_port
 from workers.lease import lease_held
 from workers.lock import TICK_LOCK, Lock, held
 
@@ -143,6 +144,7 @@ def test_down_without_up_says_so(evoctl: Any, host: object) -> None:
 def _running(evoctl: Any, host: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Start everything but the page, and stop it after the test."""
     monkeypatch.delenv("RQ_REDIS_URL")
+    prepare(host, free_port())
     said = evoctl("up", "--detach", "--no-web", "--json")
     assert said.code == 0, said
     yield said.data

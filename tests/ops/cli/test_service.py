@@ -19,6 +19,8 @@ import psutil
 import pytest
 
 from ops.cli import service
+from ops.valkey import prepare
+from tests.ports import free_port
 from workers.lock import Lock
 
 FAKE = """\
@@ -219,6 +221,7 @@ def test_what_the_service_runs_is_everything_with_a_quiet_worker(
     evoctl: Any, host: Any, machine: Machine, until_true: Callable[[Callable[[], object]], None]
 ) -> None:
     """The very command line stays in the foreground, its worker runs at the lowest priority, and SIGTERM ends it all."""
+    prepare(host, free_port())
     read = plistlib.loads(evoctl("service", "print", "--launchd", "--no-web").out.encode())
     with subprocess.Popen(
         read["ProgramArguments"], env={**os.environ, **read["EnvironmentVariables"]}, cwd="/", stdout=subprocess.DEVNULL

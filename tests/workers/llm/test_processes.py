@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.ports import free_port
 from workers.llm.light_http import is_here
 from workers.llm.lists import blob_of
 from workers.llm.processes import ServerProcess, free_bytes, runner_bytes, server_process, total_bytes
@@ -47,13 +48,6 @@ def _start(tmp_path: Path) -> Iterator[Start]:
             return process
 
         yield start
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listening(port: int) -> bool:
