@@ -8,8 +8,6 @@ from types import MappingProxyType
 
 from pipeline.decision_settings import Voting
 from pipeline.domain import Role
-from pipeline.judge_check import calls_of
-from pipeline.judge_settings import Judging
 from pipeline.settings import Search
 
 WANTED = 3  # proposals; a search that tests fewer has hardly looked
@@ -201,18 +199,6 @@ def replay_calls(voting: Voting, labelled: Labelled) -> int:
     """
     held_out = min(voting.replay_confirm, labelled.confirm) + labelled.report
     return (1 + voting.challengers) * held_out
-
-
-def judge_calls(judging: Judging, finalists: int, canaries: int) -> int:
-    """Return the judge's calls: its questions on *finalists*, comparisons in both orders, and a check on *canaries*.
-
-    Args:
-        judging: the settings.
-        finalists: prompts that it reads.
-        canaries: of a check that is due, those asked twice counted twice; 0 when none is.
-    """
-    each = calls_of(judging.protocol)
-    return finalists * (each + 2 * judging.pairwise) + (canaries * each if finalists else 0)
 
 
 def model_time(planned: Plan, budget_min: float, seconds: Mapping[Role, float], *, replay: int = 0) -> ModelTime:

@@ -144,6 +144,18 @@ def calls_of(protocol: str) -> int:
     return {CHECKLIST: len(QUESTIONS), FLOW_JUDGE: len(FLOW_DIMENSIONS)}.get(protocol, 1)
 
 
+def judge_calls(judging: Judging, finalists: int, canaries: int) -> int:
+    """Return the judge's calls: its questions on *finalists*, comparisons in both orders, and a check on *canaries*.
+
+    Args:
+        judging: the settings.
+        finalists: prompts that it reads.
+        canaries: of a check that is due, those asked twice counted twice; 0 when none is.
+    """
+    each = calls_of(judging.protocol)
+    return finalists * (each + 2 * judging.pairwise) + (canaries * each if finalists else 0)
+
+
 def measure(
     judging: Judging, canaries: Sequence[Canary], first: Sequence[Rating], again: dict[int, Rating], wanted: str = ""
 ) -> CheckReport:

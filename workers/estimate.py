@@ -14,7 +14,6 @@ from pipeline.costs import (
     Labelled,
     ModelTime,
     Plan,
-    judge_calls,
     least_minutes,
     model_time,
     plan_in_time,
@@ -26,6 +25,7 @@ from pipeline.costs import plan as plan_of
 from pipeline.detect import DetectDecision
 from pipeline.domain import Role
 from pipeline.errors import BadInput, EvolutionError, Refused
+from pipeline.judge_check import judge_calls
 from pipeline.rules import Rules
 from workers.clock import now
 from workers.host_config import HostConfig
