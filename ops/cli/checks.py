@@ -197,8 +197,9 @@ def _skills(config: HostConfig) -> Iterator[Check]:
 
 def _ollama(config: HostConfig) -> Iterator[Check]:
     from ops.cli.server_checks import foreground_checks, server_checks
+    from workers.llm.light_http import other_machine
     from workers.llm.ollama import OllamaClient
-    from workers.llm.tags import is_cloud, leaving, normal, other_machine, pull_hint
+    from workers.llm.tags import is_cloud, leaving, normal, pull_hint
 
     models, skills = config.settings.models, [one for one in config.skills.values() if one.enabled]
     if host := other_machine(models.ollama_url):

@@ -33,7 +33,8 @@ def init(call: Call, *, example: bool) -> None:
     """
     from workers.home import remember_config
     from workers.host_config import load_host_config
-    from workers.llm.tags import leaving, other_machine
+    from workers.llm.light_http import other_machine
+    from workers.llm.tags import leaving
 
     home = call.home
     home.ensure()  # first: a folder made on the way to the configuration would be open to others

@@ -60,7 +60,8 @@ def _say_where_texts_go(call: Call, home: Home) -> None:
     """Warn when the Ollama server is on another machine; a configuration that cannot be read is another command's word."""
     from pipeline.errors import EvolutionError
     from workers.host_config import load_host_config
-    from workers.llm.tags import leaving, other_machine
+    from workers.llm.light_http import other_machine
+    from workers.llm.tags import leaving
 
     with contextlib.suppress(EvolutionError):
         if host := other_machine(load_host_config(home.config).settings.models.ollama_url):

@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 MOST_LISTED = 4 * 1024 * 1024  # bytes of an answer; the list of a thousand models has less than one
-LOOPBACK = ("localhost", "::1", "0.0.0.0", "::")  # noqa: S104 - names a server may go by; nothing is bound
 
 
 class Down(Exception):
@@ -60,14 +60,27 @@ def split(url: str) -> SplitResult:
     return urlsplit(url if "://" in url else f"http://{url}")
 
 
+def other_machine(url: str) -> str:
+    """Return the host of a server that runs elsewhere, empty when it runs on this machine.
+
+    >>> other_machine("http://127.0.0.1:11434"), other_machine("gpu.lan:11434"), other_machine("http://[::1]:1")
+    ('', 'gpu.lan', '')
+    """
+    host = (split(url).hostname or "").partition("%")[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "" if host in {"", "localhost"} or host.endswith(".localhost") else host
+    return "" if address.is_loopback or address.is_unspecified else host
+
+
 def is_here(url: str) -> bool:
     """Tell whether the server of *url* runs on this machine.
 
     >>> is_here("http://127.0.0.1:11434"), is_here("localhost:11434"), is_here("http://nas:11434")
     (True, True, False)
     """
-    host = split(url).hostname or ""
-    return host in LOOPBACK or host.startswith("127.")
+    return not other_machine(url)
 
 
 def read_all(response: http.client.HTTPResponse, timeout_s: float) -> bytes:

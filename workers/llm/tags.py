@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipeline.errors import ModelMissing, Refused
 from workers.llm.wire import storable
@@ -56,20 +54,6 @@ def is_cloud(tag: str) -> bool:
     (True, True, False)
     """
     return normal(tag).rpartition(":")[2].endswith("cloud")
-
-
-def other_machine(url: str) -> str:
-    """Return the host of an Ollama server that runs elsewhere, empty when it runs on this machine.
-
-    >>> other_machine("http://127.0.0.1:11434"), other_machine("gpu.lan:11434"), other_machine("http://[::1]:1")
-    ('', 'gpu.lan', '')
-    """
-    host = (urlsplit(url if "://" in url else f"http://{url}").hostname or "").partition("%")[0]
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return "" if host in {"", "localhost"} or host.endswith(".localhost") else host
-    return "" if address.is_loopback or address.is_unspecified else host
 
 
 def leaving(host: str) -> str:

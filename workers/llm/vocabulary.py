@@ -21,9 +21,9 @@ from pipeline.algorithms.bpe import Vocabulary, vocabulary
 from pipeline.algorithms.gguf import read_tokenizer
 from pipeline.errors import EvolutionError
 from workers.llm.bounded import PLAIN, bounded, refuse_compressed
+from workers.llm.light_http import other_machine
 from workers.llm.ollama import OllamaClient
 from workers.llm.retry import Transient
-from workers.llm.tags import other_machine
 
 MOST_BYTES = 32 * 1024 * 1024  # of a file's metadata, or of a server's answer; the largest known ones have 15
 ANSWER_S = 30.0  # for the server's whole answer

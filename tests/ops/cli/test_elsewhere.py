@@ -13,7 +13,7 @@ import pytest
 
 from models.tables import VariantRow
 from pipeline.domain import Fate
-from workers.llm.tags import other_machine
+from workers.llm.light_http import is_here, other_machine
 
 WARNING = "prompts, inputs and answers of your tasks leave this machine for gpu.example"
 
@@ -48,6 +48,7 @@ def _elsewhere(host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 def test_another_machine_is_told_from_this_one(url: str, found: str) -> None:
     """By address and name, whatever stands around it."""
     assert other_machine(url) == found
+    assert is_here(url) is (not found)
 
 
 def test_doctor_says_where_texts_go(evoctl: Any, elsewhere: Any) -> None:
