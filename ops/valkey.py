@@ -13,6 +13,7 @@ import psutil
 
 from pipeline.errors import Unreachable
 from workers.home import Home, remember_redis, write_private
+from workers.sockets import listening_ports
 
 MAXMEMORY = "64mb"  # bells only; a full store refuses writes instead of dropping bells
 FIRST_PORT, LAST_PORT = 6379, 6399
@@ -93,20 +94,12 @@ def server(home: Home) -> psutil.Process | None:
     """
     port = _port_of(_remembered(home))
     found = (process for process in psutil.process_iter(["name", "uids"]) if _is_redis(process))
-    return next((process for process in found if _listens(process, port)), None) if port else None
+    return next((process for process in found if port in listening_ports(process.pid)), None) if port else None
 
 
 def _is_redis(process: psutil.Process) -> bool:
     name, uids = process.info["name"] or "", process.info["uids"]
     return uids is not None and uids.real == os.getuid() and name.startswith(("valkey", "redis"))
-
-
-def _listens(process: psutil.Process, port: int) -> bool:
-    try:
-        found = process.net_connections("tcp")
-    except psutil.Error:
-        return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr[1] == port for one in found)
 
 
 def _remembered(home: Home) -> str:

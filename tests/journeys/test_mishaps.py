@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from ops.demo.scene import environment, tool
 from ops.supervise import Process
-from tests.ports import free_port
+from tests.ports import free_port, listens
 
 SMALL_DISK = "EVOCTL_TEST_SMALL_DISK"  # names a small file system that the test is run again on
 SMALL_MB = 96
@@ -159,7 +158,7 @@ class Buttons:
             process.start()
             self._stack.callback(process.stop, 1)
         self._ours, self._cookie = int(port), ""
-        _until(lambda: (self._home.root / "web.url").exists() and _listens(self._stock) and _listens(self._ours))
+        _until(lambda: (self._home.root / "web.url").exists() and listens(self._stock) and listens(self._ours))
         sign_in = (self._home.root / "web.url").read_text(encoding="utf-8").strip().partition(port)[2]
         _, headers, _ = self._ask(self._ours, sign_in, "GET")
         self._cookie = headers["Set-Cookie"].partition(";")[0]
@@ -193,11 +192,6 @@ class Buttons:
             connection.request(method, path, headers={"Cookie": self._cookie} if port == self._ours else {})
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read().decode()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _until(fact: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,6 +21,19 @@ from workers.home import Home, find_home
 
 def _home(tmp_path: Path) -> Home:
     return find_home(str(tmp_path / "home"), str(tmp_path / "config.yaml")).ensure()
+
+
+@contextmanager
+def _started(url: str, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
+        try:
+            end = time.monotonic() + 10
+            while not answers(url):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            yield valkey
+        finally:
+            valkey.terminate()
 
 
 def test_the_address_stays_while_the_port_is_free(tmp_path: Path) -> None:
@@ -48,15 +63,8 @@ def test_the_homes_own_server_is_found(tmp_path: Path) -> None:
     """The running server is known by its process, its user and its port; secrets are for the owner only."""
     home = _home(tmp_path)
     url, command = prepare(home)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
-        try:
-            end = time.monotonic() + 10
-            while not answers(url):
-                assert time.monotonic() < end
-                time.sleep(0.02)
-            found = server(home)
-        finally:
-            valkey.terminate()
+    with _started(url, command) as valkey:
+        found = server(home)
 
     assert found is not None
     assert found.pid == valkey.pid
@@ -68,33 +76,26 @@ def test_the_server_is_for_its_owner_alone(tmp_path: Path) -> None:
     """It listens on 127.0.0.1 only, wants its password, drops no bell when full, and keeps an append-only file."""
     home = find_home(str(tmp_path / 'ho"me \\ x'), str(tmp_path / "config.yaml")).ensure()
     url, command = prepare(home)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as valkey:
-        try:
-            end = time.monotonic() + 10
-            while not answers(url):
-                assert time.monotonic() < end
-                time.sleep(0.02)
-            listening = {
-                (c.laddr.ip, c.laddr.port) for c in psutil.Process(valkey.pid).net_connections() if c.status == "LISTEN"
-            }
-            with Redis.from_url(url) as owner, Redis.from_url(url.replace("//:", "//:x")) as other:
-                wanted = (
-                    "bind",
-                    "protected-mode",
-                    "maxmemory",
-                    "maxmemory-policy",
-                    "appendonly",
-                    "save",
-                    "port",
-                    "dir",
-                )
-                found = {name: owner.config_get(name)[name] for name in wanted}
-                with pytest.raises(AuthenticationError):
-                    other.ping()
-            with Redis(port=int(found["port"])) as stranger, pytest.raises(AuthenticationError):
-                stranger.set("rq:job:x", "y")
-        finally:
-            valkey.terminate()
+    with _started(url, command) as valkey:
+        listening = {
+            (c.laddr.ip, c.laddr.port) for c in psutil.Process(valkey.pid).net_connections() if c.status == "LISTEN"
+        }
+        with Redis.from_url(url) as owner, Redis.from_url(url.replace("//:", "//:x")) as other:
+            wanted = (
+                "bind",
+                "protected-mode",
+                "maxmemory",
+                "maxmemory-policy",
+                "appendonly",
+                "save",
+                "port",
+                "dir",
+            )
+            found = {name: owner.config_get(name)[name] for name in wanted}
+            with pytest.raises(AuthenticationError):
+                other.ping()
+        with Redis(port=int(found["port"])) as stranger, pytest.raises(AuthenticationError):
+            stranger.set("rq:job:x", "y")
 
     assert listening == {("127.0.0.1", int(found["port"]))}
     assert found | {"port": ""} == {

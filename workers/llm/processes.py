@@ -15,6 +15,7 @@ from pathlib import PurePath
 import psutil
 
 from workers.llm.light_http import is_here, split
+from workers.sockets import listening_ports
 
 SERVER = "ollama"
 RUNNERS = ("llama-server", SERVER)  # since 0.30; before it the server ran itself as `ollama runner`
@@ -42,7 +43,7 @@ def server_process(url: str) -> ServerProcess | None:
         return None
     port = split(url).port
     for process, words in _running(SERVER):
-        if "serve" not in words[1:2] or not _listens(process, port):
+        if "serve" not in words[1:2] or port not in listening_ports(process.pid):
             continue
         with contextlib.suppress(psutil.Error, OSError):
             variables = process.environ()
@@ -93,12 +94,6 @@ def _running(*names: str) -> Iterator[tuple[psutil.Process, list[str]]]:
                 words = process.cmdline()
                 if words:
                     yield process, words
-
-
-def _listens(process: psutil.Process, port: int | None) -> bool:
-    with contextlib.suppress(psutil.Error, OSError):
-        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in process.net_connections())
-    return False
 
 
 def _number(variables: Mapping[str, str], name: str) -> int | None:

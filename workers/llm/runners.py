@@ -22,6 +22,7 @@ import psutil
 from workers.llm.light_http import Down, Unknown, fetch, is_here, split
 from workers.llm.lists import blob_of
 from workers.llm.tags import normal
+from workers.sockets import listening_ports
 
 NAMES = ("llama-server", "ollama")
 SERVER = "llama-server"
@@ -191,7 +192,7 @@ def _runner(pid: int, port: int | None) -> Runner | None:
         words = process.cmdline()
         blob = PurePath(_after("--model", words)).name
         old = "runner" in words[1:3]
-        if blob.startswith(BLOB) and (old or name.startswith(SERVER)) and _listens(process.ppid(), port):
+        if blob.startswith(BLOB) and (old or name.startswith(SERVER)) and _serves(process.ppid(), port):
             own_port = _after("--port", words)
             return Runner(pid, process.create_time(), blob, int(own_port) if own_port and not old else None)
     return None
@@ -202,11 +203,7 @@ def _after(option: str, words: Sequence[str]) -> str:
     return next((value for name, value in itertools.pairwise(words) if name == option), "")
 
 
-def _listens(pid: int, port: int | None) -> bool:
+def _serves(pid: int, port: int | None) -> bool:
     """Tell whether a process serves *port*; one whose sockets cannot be seen may."""
-    try:
-        connections = psutil.Process(pid).net_connections("tcp")
-    except (psutil.Error, OSError):
-        return True
-    ports = {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN and one.laddr}
+    ports = listening_ports(pid)
     return not ports or port in ports

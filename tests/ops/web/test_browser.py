@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import listens
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -87,8 +89,7 @@ def test_the_same_job_runs_in_the_dashboard_as_it_comes(valkey: str, jobs: dict[
 def _until_open(port: int) -> None:
     end = time.monotonic() + 15
     while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if listens(port):
+            return
         time.sleep(0.05)
     pytest.fail("upstream's server did not start")

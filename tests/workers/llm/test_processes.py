@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.ports import free_port
+from tests.ports import free_port, listens
 from workers.llm.light_http import is_here
 from workers.llm.lists import blob_of
 from workers.llm.processes import ServerProcess, free_bytes, runner_bytes, server_process, total_bytes
@@ -48,12 +47,6 @@ def _start(tmp_path: Path) -> Iterator[Start]:
             return process
 
         yield start
-
-
-def listening(port: int) -> bool:
-    """Tell whether something listens on *port*."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def seen(port: int) -> ServerProcess:
@@ -93,7 +86,7 @@ def test_no_server_and_another_machines_are_not_seen(start: Start) -> None:
     port = free_port()
     start("ollama", LISTEN, "run", str(port))
     end = time.monotonic() + 10
-    while not listening(port):
+    while not listens(port):
         assert time.monotonic() < end
     assert server_process(f"http://127.0.0.1:{port}") is None
 
