@@ -13,7 +13,7 @@ LONG   := tests/chaos tests/journeys tests/simulation $(addprefix tests/workers/
 help:
 	@echo "make demo    the whole pipeline, end to end, on simulated models (ARGS=--real: on Ollama)"
 	@echo "make test    all tests but the long ones (ARGS=... goes to pytest)"
-	@echo "make check   linter, formatter, types, import contracts, lock"
+	@echo "make check   linter, formatter, types, import contracts, lock, house style"
 	@echo "make bench   measurements    make simulate   long simulations of decisions and alarms"
 	@echo "make chaos   whole evolutions under random faults (SEED=7 MINUTES=10)    make kills   long kill tests"
 	@echo "make bench-peers   our search against others' on a simulated skill (ARGS=--help: what can be chosen)"
@@ -40,7 +40,7 @@ check: $(READY)
 	$(BIN)/ruff format --check --exclude '*.md' .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/test_lock.py
+	$(BIN)/pytest -q tests/test_lock.py tests/test_style.py
 
 bench: $(READY)
 	@$(BIN)/pytest tests/benchmarks -m benchmark -s $(ARGS)

@@ -16,6 +16,7 @@ APP = "tinyarms-evolution"
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
 OTHERS = 0o077  # any right of anybody but the owner
+MARKS = ("locks", "evolution.db")  # a folder with one of them is a home of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,17 @@ class Home:
     def ensure(self) -> Home:
         """Create the folders that are missing, readable by their owner only, and return the home itself.
 
+        A folder with things of somebody else is left as it is: closing it to others could break what they serve.
+
         Raises:
-            ConfigError: a folder cannot be created.
+            ConfigError: a folder cannot be created, or the home holds other things and is open to others.
         """
+        if _is_foreign(self.root):
+            raise ConfigError(
+                f"The folder {self.root} holds other things and is open to others.",
+                why="The home holds private texts and a password, and would be closed to everybody else.",
+                hint="Name a folder of its own by --home DIR or EVOCTL_HOME (it need not exist yet).",
+            )
         for folder in (self.root, self.locks, self.log_dir, self.pid_dir):
             try:
                 folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
@@ -82,6 +91,15 @@ class Home:
                     hint="Name another home by --home DIR or EVOCTL_HOME.",
                 ) from error
         return self
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Tell whether a folder is open to others and holds things, none of which say that it is a home."""
+    try:
+        open_to_others = bool(folder.stat().st_mode & OTHERS)
+        return open_to_others and any(folder.iterdir()) and not any((folder / name).exists() for name in MARKS)
+    except OSError:
+        return False  # what cannot be looked at is refused where it is used
 
 
 def find_home(root: str | None = None, config: str | None = None) -> Home:

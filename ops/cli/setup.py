@@ -45,9 +45,8 @@ def init(call: Call, *, example: bool) -> None:
     host = load_host_config(home.config)
     skills, elsewhere = list(host.skills), other_machine(host.settings.models.ollama_url)
     data = {
-        "home": str(home.root), "config": str(home.config), "written": [str(path) for path in written],
-        "revision": after, "migrated": before != after, "embedded_redis": redis, "skills": skills,
-        "ollama_elsewhere": elsewhere,
+        "home": str(home.root), "config": str(home.config), "written": [str(path) for path in written], "revision": after,
+        "migrated": before != after, "embedded_redis": redis, "skills": skills, "ollama_elsewhere": elsewhere,
     }  # fmt: skip
 
     def text() -> str:

@@ -100,6 +100,28 @@ def test_the_folders_are_made_for_their_owner_only(tmp_path: Path) -> None:
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 4
 
 
+def test_a_folder_with_other_things_is_neither_closed_nor_used(tmp_path: Path) -> None:
+    """`--home /` would shut everybody else out of the machine: refused, with not a bit or a file changed."""
+    (tmp_path / "shared").mkdir(mode=0o755)
+    (tmp_path / "shared" / "theirs.txt").write_text("theirs", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="holds other things"):
+        find_home(str(tmp_path / "shared")).ensure()
+
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o755
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["theirs.txt"]
+
+
+@pytest.mark.parametrize("mark", [None, "locks", "evolution.db"])
+def test_an_empty_folder_or_an_older_home_is_closed_to_others(tmp_path: Path, mark: str | None) -> None:
+    """Nothing in such a folder is anybody else's."""
+    (tmp_path / "h").mkdir(mode=0o755)
+    if mark:
+        (tmp_path / "h" / mark).mkdir()
+
+    assert stat.S_IMODE(find_home(str(tmp_path / "h")).ensure().root.stat().st_mode) == 0o700
+
+
 def test_a_home_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
     """A file in the way is told with the way out."""
     (tmp_path / "file").touch()
