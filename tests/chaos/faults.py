@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
@@ -27,6 +25,7 @@ from ops.supervise import answers
 from pipeline.domain import Stage, StepState
 from tests.chaos.people import People
 from tests.chaos.plan import CALL, COMMIT, GATE, HANDOFF, IDLE, Fault
+from tests.chaos.world import SKILLS
 from workers.lease import foreground
 from workers.queues import FUNCTIONS, QUEUE, connect
 
@@ -232,7 +231,8 @@ class Faults:
         self.people.cancel_by_command()
 
     def _person_rolls_back(self, _: Fault) -> None:
-        self.world.evoctl("rollback", "photo-naming", "--yes")
+        changed = [skill for skill in SKILLS if self.world.evolution.config.skill(skill).version > 1]
+        self.world.evoctl("rollback", self.people.rng.choice(changed or SKILLS), "--yes")  # else it is refused
 
     # --- what they use ----------------------------------------------------------------------------------------------
 
@@ -261,8 +261,4 @@ class Faults:
 
     def _order(self, **fault: object) -> None:
         """Order a failure from the simulator; one that is just being restarted has its fault already."""
-        request = urllib.request.Request(  # noqa: S310 - our own simulator
-            f"{self.world.scene.url}/_simulator/fail", json.dumps(fault).encode(), {"Content-Type": "application/json"}
-        )
-        with suppress(OSError), urllib.request.urlopen(request, timeout=2):  # noqa: S310 - same
-            pass
+        self.world.tell_simulator("fail", **fault)

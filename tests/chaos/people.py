@@ -10,9 +10,11 @@ from pipeline.domain import Choice
 from pipeline.errors import EvolutionError, NotFound, Refused
 from tests.chaos.world import SKILLS, World, unknown
 
-FEED = 8  # new tasks at a time
-GOOD = "Name it in kebab-case, lower case, with words of the description, in version {}."
+FEED = 24  # new tasks at a time
+STYLE = "kebab-case"
+GOOD = f"Name it in {STYLE}, lower case, with words of the description, in version {{}}."
 OTHER = "Write a short file name with underscores, in version {}."
+THIRD = "Write a long Name With Capitals And Spaces, in version {}."
 REFUSED = 4  # what evoctl ends with when a rule said no
 CANCELLED_AT = 0.3  # share of tries at which a person cancels a run
 
@@ -86,8 +88,9 @@ class People:
         if self.begun % 2:
             self.world.evolution.enqueue(skill, force=True)
         else:
-            texts = GOOD.format(self.begun), OTHER.format(self.begun)
-            self.world.evolution.create(skill, texts, reason="chaos")
+            now = self.world.evolution.template(self.world.evolution.rules(skill))
+            texts = (OTHER, THIRD) if STYLE in now else (GOOD, OTHER)  # what answers alike is never to be voted on
+            self.world.evolution.create(skill, [text.format(self.begun) for text in texts], reason="chaos")
 
     def _decide(self, skill: str) -> None:
         ballot = self.world.evolution.next_ballot(skill)

@@ -120,6 +120,9 @@ def _rest(people: People) -> float:
     """Let everything come to its end without faults; returns the seconds that it took."""
     began = time.monotonic()
     people.world.hear(patience_s=60.0)
+    while not people.world.tell_simulator("knobs", tokens_per_second=0):  # nothing needs to be hit any more
+        assert time.monotonic() - began < STUCK_S * 2, "the simulated server does not come back"
+        time.sleep(0.2)
     while people.world.open_runs():
         assert time.monotonic() - began < REST_S, f"it does not come to rest: {people.world.watch.steps}"
         _live(people, 0.1, begin=False)

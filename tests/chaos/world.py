@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -122,6 +124,17 @@ class World:
         finally:
             process.start()
             supervisor.processes.insert(0, process)
+
+    def tell_simulator(self, what: str, **values: object) -> bool:
+        """Send a command to the simulator; False when it is just being restarted."""
+        request = urllib.request.Request(  # noqa: S310 - our own simulator
+            f"{self.scene.url}/_simulator/{what}", json.dumps(values).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=2):  # noqa: S310 - same
+                return True
+        except OSError:
+            return False
 
     def start(self, command: Sequence[str], lasting_s: float) -> None:
         """Start another process of the home, and end it by SIGTERM some time later."""
