@@ -17,6 +17,7 @@ from workers.sockets import listening_ports
 
 MAXMEMORY = "64mb"  # bells only; a full store refuses writes instead of dropping bells
 FIRST_PORT, LAST_PORT = 6379, 6399
+FOLDER = "valkey"  # in the home; the server works there
 
 
 def binary() -> Path:
@@ -53,7 +54,7 @@ def prepare(home: Home, port: int = 0) -> tuple[str, list[str]]:
         The URL and the command line of the server, which stays in the foreground.
     """
     home.ensure()
-    folder = home.root / "valkey"
+    folder = home.root / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     remembered = _remembered(home)
     before = _port_of(remembered)
@@ -88,13 +89,20 @@ def _config(folder: Path, port: int, password: str) -> str:
 
 
 def server(home: Home) -> psutil.Process | None:
-    """Find the home's own server: a Redis of this user that listens on the port it was given; None when none runs.
+    """Find the home's own server: a Redis of this user that works in the home and listens on the port it was given.
 
-    A password proves a client to a server and not the other way round, so an answer alone is not believed.
+    A password proves a client to a server and not the other way round, so an answer alone is not believed; and another
+    home may have been given the same port while neither ran.
     """
     port = _port_of(_remembered(home))
-    found = (process for process in psutil.process_iter(["name", "uids"]) if _is_redis(process))
-    return next((process for process in found if port in listening_ports(process.pid)), None) if port else None
+    found = (process for process in psutil.process_iter(["name", "uids", "cwd"]) if _is_redis(process))
+    ours = (process for process in found if _works_in(process, home.root / FOLDER))
+    return next((process for process in ours if port in listening_ports(process.pid)), None) if port else None
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    cwd = process.info["cwd"]
+    return bool(cwd) and Path(cwd).resolve() == folder.resolve()
 
 
 def _is_redis(process: psutil.Process) -> bool:

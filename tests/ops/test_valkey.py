@@ -72,6 +72,19 @@ def test_the_homes_own_server_is_found(tmp_path: Path) -> None:
     assert Path(command[1]).stat().st_mode & 0o077 == 0
 
 
+def test_another_homes_server_on_the_same_port_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    """Two homes that were given one port before either ran: the second takes another one, and a password of its own."""
+    first, second = _home(tmp_path), find_home(str(tmp_path / "two"), str(tmp_path / "config.yaml")).ensure()
+    url, command = prepare(first)
+    second.redis_url_file.write_text(f"{url.replace('//:', '//:x')}\n", encoding="utf-8")
+    with _started(url, command):
+        found, (other, _) = server(second), prepare(second)
+
+    assert found is None
+    assert other.rpartition(":")[2] != url.rpartition(":")[2]
+    assert "//:x" not in other
+
+
 def test_the_server_is_for_its_owner_alone(tmp_path: Path) -> None:
     """It listens on 127.0.0.1 only, wants its password, drops no bell when full, and keeps an append-only file."""
     home = find_home(str(tmp_path / 'ho"me \\ x'), str(tmp_path / "config.yaml")).ensure()
