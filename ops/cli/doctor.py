@@ -39,7 +39,7 @@ def doctor(call: Call, *, redact: bool) -> int:
     bad = sum(check.state is State.BAD for check in found)
     call.result("doctor", {"checks": found, "bad": bad}, lambda: _text(found, fenced=redact))
     if bad:
-        call.note(f"{bad} of {len(found)} checks are bad.")
+        call.note(f"{bad} of {len(found)} checks {'is' if bad == 1 else 'are'} bad.")
     return NEGATIVE if bad else 0
 
 

@@ -110,7 +110,9 @@ def import_(call: Call, skill: str, file: str, *, skip_bad: bool) -> None:
     }  # fmt: skip
 
     def text() -> str:
-        lines = [f"Imported {len(batch.notes)} tasks into {skill}: {new} new, {labels['ok']} ok, {labels['bad']} bad."]
+        lines = [
+            f"Imported {_tasks(len(batch.notes))} into {skill}: {new} new, {labels['ok']} ok, {labels['bad']} bad."
+        ]
         lines += [f"Skipped {name} line {line}: {show(problem)}" for line, problem in bad]
         return "\n".join(lines) + _check_words(batch.check)
 
@@ -157,7 +159,7 @@ def undo(call: Call, skill: str) -> None:
     data = {"skill": skill, "batch": name or None, "tasks": count}
     call.result(
         "feedback.undo", data,
-        lambda: f"Took batch {name} of {skill} back: {count} tasks." if name else f"There is nothing to undo for {skill}.",
+        lambda: f"Took batch {name} of {skill} back: {_tasks(count)}." if name else f"There is nothing to undo for {skill}.",
     )  # fmt: skip
 
 
@@ -232,6 +234,10 @@ def _regular(file: str) -> IO[bytes]:
     if opened is None:  # opening a pipe would wait for its other end, and a device may never end
         raise BadInput(f"{file} is no regular file.", hint="Use `-` and standard input.")
     return opened
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task{'' if count == 1 else 's'}"
 
 
 def _check_words(run: int | None) -> str:

@@ -104,7 +104,7 @@ def gc(call: Call, *, older_than: int, dry_run: bool) -> None:
 
     call.result("gc", data, text)
     if dry_run and found:
-        call.next("evoctl gc")
+        call.next("evoctl gc" if older_than == OLD_D else f"evoctl gc --older-than {older_than}")
 
 
 def amount(size: float) -> str:

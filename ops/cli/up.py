@@ -74,10 +74,11 @@ def _only_one(home: Home) -> Iterator[None]:
 
     lock: Lock = Lock(home.locks / LOCK)
     if not lock.take(PROBED_S):
-        pid = read(home).get("pid")
-        raise Blocked(
-            "An `evoctl up` of this home runs already.", why=f"It is process {pid}." if pid else "", hint="evoctl down"
-        )
+        from psutil import pid_exists
+
+        pid = read(home).get("pid")  # of one that was killed, while the next one has not yet written its own
+        why = f"It is process {pid}." if pid and pid_exists(pid) else ""
+        raise Blocked("An `evoctl up` of this home runs already.", why=why, hint="evoctl down")
     with lock:
         try:
             yield
