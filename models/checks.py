@@ -138,6 +138,14 @@ def start_judge_check(session: Session, rules: Rules, text: str, now: datetime) 
     )  # fmt: skip
 
 
+def open_judge_check(session: Session, rules: Rules) -> int | None:
+    """Find the run that measures the judge under the same *rules* just now."""
+    wanted = select(RunRow.id).where(
+        RunRow.kind == RunKind.JUDGE_CHECK, RunRow.ended_at.is_(None), RunRow.rules == rules.to_json()
+    )
+    return session.scalar(wanted.limit(1))
+
+
 def check_open(session: Session, skill: str) -> bool:
     """Tell whether a drift check of *skill* is under way."""
     found = session.scalar(

@@ -12,6 +12,8 @@ from workers.refusal import refuse_without_options
 def start_judge_check(evolution: Evolution) -> Started:
     """Measure the judge on the canaries now, whatever is known of it; the run is the first skill's.
 
+    A measurement that is under way, or that waits, is the one that was asked for: its calls are paid once.
+
     Raises:
         Refused: no skill is configured.
     """
@@ -21,5 +23,6 @@ def start_judge_check(evolution: Evolution) -> Started:
     rules = evolution.rules(names[0])
     refuse_without_options(rules, evolution.config)
     with evolution.database.write() as session:
-        bell = checks.start_judge_check(session, rules, evolution.template(rules), now())
-    return Started(run=bell.run, rung=evolution.ring([bell]))
+        run = checks.open_judge_check(session, rules)
+        bells = [] if run else [checks.start_judge_check(session, rules, evolution.template(rules), now())]
+    return Started(run=run or bells[0].run, rung=evolution.ring(bells))
