@@ -156,6 +156,11 @@ def judge_calls(judging: Judging, finalists: int, canaries: int) -> int:
     return finalists * (each + 2 * judging.pairwise) + (canaries * each if finalists else 0)
 
 
+def second_judge_calls(judging: Judging, finalists: int) -> int:
+    """Return the most calls of the second judge on *finalists*: it is asked where the first is unsure; 0 without one."""
+    return finalists * calls_of(judging.escalate_protocol) if judging.escalate_to else 0
+
+
 def measure(
     judging: Judging, canaries: Sequence[Canary], first: Sequence[Rating], again: dict[int, Rating], wanted: str = ""
 ) -> CheckReport:

@@ -25,7 +25,7 @@ from pipeline.costs import plan as plan_of
 from pipeline.detect import DetectDecision
 from pipeline.domain import Role
 from pipeline.errors import BadInput, EvolutionError, Refused
-from pipeline.judge_check import judge_calls
+from pipeline.judge_check import judge_calls, second_judge_calls
 from pipeline.rules import Rules
 from workers.clock import now
 from workers.host_config import HostConfig
@@ -42,6 +42,7 @@ class Estimate:
 
     Attributes:
         plan: what both budgets together allow; `short`: the minutes end the search before its calls do.
+        second_judge: the most calls of a second judge, a check of it apart.
         judge_check: the judge's calls begin with a check of it on canaries.
         replay: task calls on held-out samples after the search; ballots, one call a prompt each, come on top.
         speeds: of each role, measured on this machine or assumed.
@@ -55,6 +56,7 @@ class Estimate:
     judge_check: bool
     short: bool
     replay: int
+    second_judge: int
     speeds: tuple[Speed, ...]
     time: ModelTime
     memory: Need
@@ -84,6 +86,7 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
             refusal = no
     seconds = _seconds(measured)
     planned = plan_in_time(search, labelled, seconds)
+    second = second_judge_calls(rules.settings.judging, planned.judge)
     planned = replace(planned, judge=judge_calls(rules.settings.judging, planned.judge, due))
     replay = replay_calls(rules.settings.voting, labelled) if planned.measured else 0
     return Estimate(
@@ -93,6 +96,7 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
         judge_check=due > 0,
         short=planned.calls < plan_of(search, labelled).calls,
         replay=replay,
+        second_judge=second,
         speeds=measured,
         time=model_time(planned, search.budget_min, seconds, replay=replay),
         memory=memory_need(rules, timeout_s=gate.ps_timeout_s),

@@ -48,6 +48,7 @@ def _data(found: Estimate, code: int) -> dict[str, object]:
         "labelled_wanted": search.min_labelled,
         "plan": found.plan,
         "replay": found.replay,
+        "second_judge": found.second_judge,
         "minutes_end_it": found.short,
         "speeds": [
             {"role": one.role, "tag": one.tag, "call_s": one.seconds, "measured_calls": one.calls}
@@ -106,7 +107,10 @@ def _calls(found: Estimate) -> str:
     unused = f" of a budget of {budget}" if plan.calls < budget else ""
     replay = f", at most {found.replay} task for the replay" if found.replay else ""
     check = " (the most to measure it on canaries, which is due)" if found.judge_check else ""
-    after = f"; after it {plan.judge} judge{check}, {plan.embedder} embedder{replay}"
+    second = (
+        f" (and at most {found.second_judge} of the second judge, where it is unsure)" if found.second_judge else ""
+    )
+    after = f"; after it {plan.judge} judge{check}{second}, {plan.embedder} embedder{replay}"
     return f"at most {plan.calls}{unused}: about {plan.generator} generator, {plan.task} task{after}"
 
 

@@ -21,7 +21,7 @@ from ops.cli.words import minutes
 from ops.simulator.server import SimulatorServer
 from ops.simulator.worlds.file_naming import FileNamingWorld
 from pipeline.algorithms.invisible import CATEGORIES
-from pipeline.costs import plan
+from pipeline.costs import Labelled, plan
 from pipeline.domain import RunKind, Stage
 from pipeline.errors import BadInput
 from pipeline.flow import Generated
@@ -142,6 +142,23 @@ def test_a_dry_run_as_json_has_what_the_text_says(evoctl: Any, evolution: Evolut
     ]
     assert data["model_time"]["search_min"] == pytest.approx((planned.generator + planned.task) * 2.5 / 60)
     assert (data["memory"]["at_once_bytes"], data["cost_usd"]) == (None, 0.0)
+
+
+def test_a_second_judge_is_counted(evoctl: Any, host: Home, fill: Any) -> None:
+    """It is asked five questions by Flow Judge's protocol, of as many finalists as the first one, at most."""
+    fill(120, right=120)
+    before = evoctl("enqueue", "file-naming", "--dry-run", "--json").data["second_judge"]
+    text = host.config.read_text(encoding="utf-8")
+    host.config.write_text(
+        text.replace("\n  search:\n", "\n  judging: {escalate_to: flow-judge}\n  search:\n", 1), "utf-8"
+    )
+
+    data = evoctl("enqueue", "file-naming", "--dry-run", "--json").data
+
+    finalists = plan(Search(), Labelled(**data["labelled"])).judge
+    assert (before, data["second_judge"]) == (0, 5 * finalists)
+    assert finalists > 0
+    assert f"at most {data['second_judge']} of the second judge" in evoctl("enqueue", "file-naming", "--dry-run").out
 
 
 def test_speeds_are_measured_where_there_are_calls(evoctl: Any, fill: Any, searching: Any) -> None:
