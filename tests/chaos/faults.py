@@ -29,7 +29,8 @@ from tests.chaos.world import SKILLS
 from workers.lease import foreground
 from workers.queues import FUNCTIONS, QUEUE, connect
 
-VALKEY_S = 10.0  # for Valkey to answer again
+LOG_END = 2000  # characters of a log that tell why a server does not come
+VALKEY_S = 30.0  # for Valkey to answer again; killed often, it is kept back for up to 15 s
 COLD_S = 1.1  # between two SIGTERM, since RQ ignores a second one within a second
 FLAP_S = 0.05  # half a period at 10 Hz
 GATE_S = 1.5  # a job says that it waits only after a second of waiting
@@ -62,7 +63,9 @@ class Faults:
         """Wait *patience_s* for the fault's moment, and do it; Valkey answers again when this returns."""
         with self._at(fault.moment, patience_s):
             self._do(fault)
-        assert self.world.watch.wait(lambda: answers(self.world.scene.home.redis_url), VALKEY_S), "Valkey stays away"
+        came = self.world.watch.wait(lambda: answers(self.world.scene.home.redis_url), VALKEY_S)
+        log = self.world.scene.home.log_dir / "valkey.log"
+        assert came, f"Valkey stays away: {log.read_text(encoding='utf-8')[-LOG_END:]}"
 
     # --- moments ----------------------------------------------------------------------------------------------------
 

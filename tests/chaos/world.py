@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -26,7 +27,9 @@ from ops.supervise import Process, Supervisor
 from pipeline.domain import StepState
 from pipeline.skills import parse_template
 from tests.chaos.watch import Watch
+from tests.ports import free_port
 from workers.client import Evolution
+from workers.home import find_home, remember_redis
 
 SETTINGS = """
 prompt_evolution:
@@ -199,6 +202,9 @@ class World:
 @contextmanager
 def world(folder: Path, seed: int) -> Iterator[World]:
     """Set up three skills with a history each, and run the pipeline in *folder*."""
+    home = find_home(str(folder / "home"), str(folder / "host" / "config.yaml")).ensure()
+    # While Valkey is down, nobody else may take its port: another home would, of those that all homes look at.
+    remember_redis(home, f"redis://:{secrets.token_hex(16)}@127.0.0.1:{free_port()}/0")
     with (
         scene(folder, real=False, seed=7, settings=SETTINGS, speed=SPEED) as running,
         Evolution(running.home) as evolution,
