@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.fitness import Item
-from pipeline.leaks import CODE, Ground, leaks
+from pipeline.leak_kinds import CODE
+from pipeline.leaks import Ground, leaks
 from pipeline.meta_prompt import clip, plain
 from pipeline.skills import PLACEHOLDER, RULE, PromptTemplate
 
