@@ -110,7 +110,7 @@ _HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SHORT_HUMPS = 3.5  # letters a hump on average: English words in capitals and paths have four and more, random ones two
 _APART = re.compile(r"(?<!\w)(?:[^\W\d_][ ._*-]){7,}[^\W\d_](?!\w)")
 _SPELLED_OUT = re.compile(r"(?<!\w)(?:[^\W\d_][ ._*-]){4,}[^\W\d_](?!\w)")
-_LIST_MARK = re.compile(r"\n(?=\s*(?:[-*\u2022#>]|\d{1,3}[.)])\s|\n)")
+_LIST_MARK = re.compile(r"\n(?=[^\S\n]{0,40}(?:[-*\u2022#>]|\d{1,3}[.)])\s|\n)")
 _HYPHEN = re.compile(r"(?<=[a-z])-\n\s{0,8}(?=[a-z])")
 _SPACE = re.compile(r"[ \t\n]+")
 

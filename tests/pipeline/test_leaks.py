@@ -130,7 +130,7 @@ def test_runs_have_numbers_of_their_own() -> None:
 @pytest.mark.parametrize(
     "piece",
     ["a", "a.", "a@", "-", "A1", "ignore ", "www.", "0.", "eyJ", "{ ", "a-", "<|", "password ", "f0", "_", "1:", "a:", "//a",
-     "](", "a b ", "%41", "&#65;", "aA1/", "ignore\n", "password is ", "skip your ", "visit ", "aa.de/", "\u0430a", "00 ", "\n- "],
+     "](", "a b ", "%41", "&#65;", "aA1/", "ignore\n", "password is ", "skip your ", "visit ", "aa.de/", "\u0430a", "00 ", "\n- ", "\n", "\n "],
 )  # fmt: skip
 def test_a_long_text_is_searched_in_no_time(piece: str) -> None:
     """No repetition makes the search slow: an instruction is at most some ten thousand characters, this has a hundred thousand."""
