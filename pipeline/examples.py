@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.fitness import Item
-from pipeline.leaks import CODE, Ground, leaks
+from pipeline.leak_kinds import CODE
+from pipeline.leaks import Ground, leaks
 from pipeline.meta_prompt import clip, plain
 from pipeline.skills import PLACEHOLDER, RULE, PromptTemplate
 
 HEADING = "Examples:"
 MAX_INPUT, MAX_ANSWER = 240, 400  # characters of an example's fields, which are cut, and of its answer, which is not
 # A person may have edited the file: blanks, empty lines and a heading's marks are allowed for.
-_BLOCK = re.compile(r"\n*^(?:#{1,4}[ \t]*)?Examples:?[ \t]*\n\s*(?=<<<EXAMPLE[ \t]*$)", re.MULTILINE)
+_BLOCK = re.compile(r"(?<!\n)\n*^(?:#{1,4}[ \t]*)?Examples:?[ \t]*\n\s*(?=<<<EXAMPLE[ \t]*$)", re.MULTILINE)
 _ONE = re.compile(r"^<<<EXAMPLE[ \t]*\n(.*?)\n[ \t]*EXAMPLE>>>[ \t]*$", re.MULTILINE | re.DOTALL)
 _OPEN = re.compile(r"^<<<EXAMPLE\b(?:(?!EXAMPLE>>>).)*\Z", re.MULTILINE | re.DOTALL)
 

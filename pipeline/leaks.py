@@ -14,47 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.algorithms.invisible import is_hidden
+from pipeline.algorithms.lookalikes import clear, latin, mixed
+from pipeline.leak_kinds import KINDS, order_spellings
 
 COPIED_WORDS = 8  # a run of this many words shared with any text of the history (OWASP LLM01, our facts)
 SHOWN_WORDS = 5  # the same with an example that the generator was shown: copied training text (GEPA #261)
 VERBATIM = range(6, 81)  # length of a shown example's text that may not stand in an instruction as it is
 MIN_NAME = 6  # characters from which a word with a digit, or a file's name, is one sample's own
 
-_DOMAIN = r"\b[\w-]{1,63}\.(?:com|net|org|io|dev|app|info|biz|xyz|ru|cn|me|co)\b"
-_ORDERS = (
-    r"previous|above|prior|earlier|preceding|instructions?|prompts?|directions|everything|(?:all|any|your|these) rules"
-)
-_KEYS = (
-    r"AKIA[0-9A-Z]{12,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|hf_[A-Za-z]{16,}|xox[a-z]-[\w-]{8,}|"
-    r"AIza[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?|-----BEGIN [A-Z ]{0,30}(?:KEY|CERTIFICATE)"
-)
-_NAMED = r"(?:password|passwd|passphrase|pwd|secret|api[_ -]?key|access[_ -]?key|(?:access|auth|bearer)[_ -]?token)"
-CODE = "a code block"
-_KINDS = (
-    ("a web address", rf"(?i:\b(?:[a-z][a-z0-9+.-]{{1,12}}://|www\.|data:)\S*|{_DOMAIN}\S*|\b\d{{1,3}}(?:\.\d{{1,3}}){{3}}\b)"),
-    ("an e-mail address", r"(?i:[\w.+-]{1,64}@[\w-]{1,63}\.[a-z]{2,})"),
-    (CODE, r"```|~~~"),
-    (
-        "an order to ignore orders",
-        (rf"(?i:\b(?:ignore|disregard|forget|override|bypass)\b.{{0,40}}\b(?:{_ORDERS})\b|"
-        r"\b(?:do not|don't|never|stop) (?:follow(?:ing)?|obey(?:ing)?)\b.{0,30}\b(?:previous|above|prior|earlier|instructions?)\b|"
-        r"\b(?:new|updated|hidden|secret|system) (?:instructions?|prompt)\s*:|\b(?:reveal|print|repeat|show)\b.{0,20}\bsystem prompt\b|"
-        r"\bignor(?:iere|ez|a|e)\b.{0,30}\b(?:anweisungen|vorherig\w*|instrucciones|istruzioni|précédent\w*|anterior\w*))"),
-    ),
-    (
-        "a role marker",
-        r"(?i:(?:^|[\n.!?]\s*)(?:system|user|assistant)\s*:|<\|[^|>\n]{0,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>)",
-    ),
-    ("a placeholder", r"\{\s*\{"),
-    ("encoded text", r"[A-Za-z0-9+/]{41,}={0,2}"),
-    ("a secret", rf"{_KEYS}|(?i:\b{_NAMED}\s*(?:=|:)\s*[\"']?[^\s\"']{{4,}})"),
-    (
-        "a random identifier",
-        (r"(?i:(?<![a-z0-9])(?=[0-9]{0,40}[a-f])(?=[a-f]{0,40}\d)[0-9a-f]{8,}(?![a-z0-9]))|"
-        r"\b(?=\w{0,60}\d)(?=\w{0,60}[a-z])(?=\w{0,60}[A-Z])[A-Za-z0-9]{20,}\b"),
-    ),
-)  # fmt: skip
-_PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _KINDS)
 _WORD = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"[^\W_][\w.@+-]*\w")
 _OWN = re.compile(r"\d|[^\W\d_][._@][^\W\d_]")
@@ -89,14 +56,12 @@ def leaks(text: str, ground: Ground = NOTHING) -> tuple[str, ...]:
     >>> leaks("Name it as on https://evil.example"), leaks("Use lower case and hyphens.")
     (('a web address',), ())
     """
-    own = "\n".join(ground.own).lower()
-    found = [
-        name
-        for name, pattern in _PATTERNS
-        if any(match[0].lower().strip(" \n.!?") not in own for match in pattern.finditer(text))
-    ]
+    spelled, own = _spelled(text), _own(ground.own)
+    found = [name for name, find in KINDS if any(_bare(one) not in own for each in spelled for one in find(each))]
     if any(is_hidden(char) for char in text if char not in "\n\t"):
         found.append("invisible characters")
+    if any(_bare(one) not in own for one in mixed(spelled[0])):
+        found.append("two alphabets in a word")
     return (*found, *_copied(text, ground))
 
 
@@ -108,6 +73,23 @@ def reason(found: Iterable[str]) -> str:
     """
     words = ", ".join(found)
     return f"leak: {words}" if words else ""
+
+
+def _spelled(text: str) -> tuple[str, ...]:
+    """Return the spellings in which a text is searched, without repetition."""
+    plain = clear(text)
+    return tuple(dict.fromkeys((text, plain, latin(plain))))
+
+
+@lru_cache(maxsize=64)
+def _own(texts: tuple[str, ...]) -> str:
+    """Return every spelling of a person's texts, also those in which orders are searched."""
+    spelled = [each for text in texts for each in _spelled(text)]
+    return "\n".join(one.lower() for each in spelled for one in (each, *order_spellings(each)))
+
+
+def _bare(found: str) -> str:
+    return found.lower().strip(" \n.!?")
 
 
 def _copied(text: str, ground: Ground) -> list[str]:

@@ -12,7 +12,11 @@ from typing import Self
 
 LOCK = "evolution.lock"
 WAITING = "waiting.lock"  # held by a job that waits for the gate, so that nobody takes it for dead
-UP_LOCK, TICK_LOCK = "up.lock", "tick.lock"  # held by `evoctl up` and `evoctl tick` for as long as they run
+UP_LOCK, TICK_LOCK, WEB_LOCK = (
+    "up.lock",
+    "tick.lock",
+    "web.lock",
+)  # held by `evoctl up`, `tick` and `web` while they run
 PROBED_S = 0.3  # longer than somebody who only looks whether a lock is held holds it
 POLL_S = 0.05  # between tries while another process holds the lock
 

@@ -117,17 +117,18 @@ def supervise(call: Call, words: tuple[str, ...], *, server: bool) -> int:
 @command("web", examples="evoctl web --open\nevoctl web --port 9200")
 @click.option("--port", type=click.IntRange(0, 65535), default=9182, show_default=True, help="0 takes a free one.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option("--wait", is_flag=True, hidden=True, help="Begin when the page that runs has ended.")
 @pass_call
-def web(call: Call, *, port: int, open_page: bool) -> None:
+def web(call: Call, *, port: int, open_page: bool, wait: bool) -> None:
     """Serve the web page on 127.0.0.1.
 
-    Only who has the address that it prints gets in.
+    Only who has the address that it prints gets in. A home has one page: where it runs already, its address is told.
     """
     from ops.cli.logs import log_to_terminal
     from ops.web.server import serve
 
     log_to_terminal(call.verbose)
-    serve(call.home, port, open_page)
+    serve(call.home, port, open_page=open_page, wait=wait)
 
 
 @command("demo", examples="evoctl demo\nevoctl demo --keep /tmp/evolution-demo")

@@ -95,6 +95,7 @@ def _migrate(home: Home) -> None:
 def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
     """Start everything, say where it is, and watch until a signal comes."""
     from ops.supervise import Supervisor, stop_on_signal
+    from workers.lock import WEB_LOCK, held
 
     done = threading.Event()
     stop_on_signal(done)
@@ -102,7 +103,8 @@ def _run(call: Call, home: Home, port: int | None, *, worker: bool) -> None:
     end(left_behind(home, read(home)))  # by an `up` that was killed
     write(home, {"pid": os.getpid(), "mark": mark, "ready": False})
     with contextlib.ExitStack() as stack:
-        (home.root / WEB_URL).unlink(missing_ok=True)  # of a page that was killed
+        if not held(home.locks / WEB_LOCK):
+            (home.root / WEB_URL).unlink(missing_ok=True)  # of a page that was killed
         services = stack.enter_context(Supervisor(_services(home, mark)))
         _wait_for_redis(home, done)
         processes = _processes(home, mark, port, worker=worker)
@@ -185,7 +187,9 @@ def _processes(home: Home, mark: str, port: int | None, *, worker: bool) -> list
             )
         )
     if port is not None:
-        found.append(Process("web", [*evoctl, "web", "--port", str(port)], log=logs / "web.log", env=variables))
+        found.append(
+            Process("web", [*evoctl, "web", "--wait", "--port", str(port)], log=logs / "web.log", env=variables)
+        )
     return found
 
 

@@ -6,7 +6,7 @@ They sign in with the key in the home's file `web.key`: `Authorization: Bearer K
 from __future__ import annotations
 
 import contextlib
-import math
+import json
 import secrets
 import threading
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from workers.lease import foreground
 
 KEY_FILE = "web.key"
 LEAST_S, USUAL_S, MOST_S = 0.1, 30.0, 3600.0  # of one lease
+TRY = f"""Send Content-Type: application/json and a body such as {{"ttl_s": {USUAL_S:g}}}, or no body for {USUAL_S:g} s."""
 MOST_LEASES = 64  # a host that forgets to give them back must not fill the process with threads
 
 
@@ -138,14 +139,36 @@ def _waiting(home: Home) -> dict[str, Any]:
 
 
 def _ttl_s() -> float:
-    body = request.get_json(silent=True) if request.data else {}
-    if not isinstance(body, dict):
-        raise BadRequest('The body must be a JSON object such as {"ttl_s": 30}.')
-    ttl_s = body.get("ttl_s", USUAL_S)
+    """Read for how long the lease is wanted: the usual time where there is no body, else what the body says.
+
+    Raises:
+        BadRequest: there is a body, and it says something else than a time.
+    """
+    sent = request.get_data()
+    ttl_s = _body(sent).get("ttl_s", USUAL_S) if sent else USUAL_S
     known = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
-    if not known or not math.isfinite(ttl_s) or not LEAST_S <= ttl_s <= MOST_S:
-        raise BadRequest(f"ttl_s must be a number of seconds between {LEAST_S:g} and {MOST_S:g}.")
+    if not known or not LEAST_S <= ttl_s <= MOST_S:  # compared as it is: a whole number may be too large for a float
+        raise BadRequest(
+            f"ttl_s is no number of seconds between {LEAST_S:g} and {MOST_S:g}. A lease ends by itself, so that a host that "
+            f"dies holds nothing up. {TRY}"
+        )
     return float(ttl_s)
+
+
+def _body(sent: bytes) -> dict[str, Any]:
+    if not request.is_json:
+        raise BadRequest(
+            f"The body is not marked as JSON. What is in it (ttl_s) would be passed over in silence. {TRY}"
+        )
+    try:
+        body = json.loads(sent)
+    except (ValueError, RecursionError):
+        raise BadRequest(
+            f"The body is not JSON that can be read. So nobody knows what ttl_s it asks for. {TRY}"
+        ) from None
+    if not isinstance(body, dict):
+        raise BadRequest(f"The body is no JSON object. So it cannot say what ttl_s it asks for. {TRY}")
+    return body
 
 
 @contextlib.contextmanager

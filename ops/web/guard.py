@@ -26,7 +26,8 @@ READING = frozenset(("GET", "HEAD", "OPTIONS"))
 OPEN_PATHS = frozenset(("/healthz", "/static/page.css"))  # asked without signing in; they tell nothing
 WORKERS_PATH, API_PATH = "/rq", "/api/"
 JSON_HEAD = {"Content-Type": "application/json", "WWW-Authenticate": "Bearer"}
-OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_.-]+/?)*")  # where a sign-in may lead: a path of this page, no other host
+# Where a sign-in may lead: a path of this page, no other host. Each part ends with its slash, so that there is one way to match.
+OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_.-]+/)*[A-Za-z0-9_.-]*")
 ONLY_BY_POST = frozenset(("rq_dashboard.requeue_all",))  # upstream also changes state by GET here
 # What may stand in rq-dashboard's addresses: it writes a queue's name into a script.
 ARGUMENTS = {
@@ -189,7 +190,7 @@ def _refuse_stranger(door: Door) -> AnyResponse | None:
         401,
         "Sign in first",
         "This page is for the person who started it. Each address it gives out works once.",
-        "Open the address in the file web.url of the home folder; `evoctl web --open` does so at the start.",
+        "Open the address in the file web.url of the home folder; `evoctl web --open` does so.",
     )
 
 

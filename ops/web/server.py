@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import signal
 import socket
 import sys
 import threading
+import time
 import webbrowser
 from pathlib import Path
 
@@ -16,17 +17,22 @@ from waitress.server import create_server
 
 from ops.web.app import BODY_BYTES, create_app
 from ops.web.guard import new_token
-from workers.home import PRIVATE_FILE, Home
+from pipeline.errors import Unreachable
+from workers.home import Home, write_private
+from workers.lock import PROBED_S, WEB_LOCK, Lock
 
 PORT = 9182
 LOOPBACK = "127.0.0.1"
 THREADS = 4
 CONNECTIONS = 50
 HEADER_BYTES = 16 * 1024
+WEB_URL = "web.url"  # in the home: the address that signs the next browser in
+ADDRESS_S = 5.0  # in which a page that has just started writes its address
+WAITING_STEP_S = 1.0  # between looks whether the page that runs has ended
 
 
-def serve(home: Home, port: int = PORT, open_page: bool = False) -> None:  # noqa: FBT001, FBT002 - the command's own flag
-    """Serve the page until SIGTERM or Ctrl-C.
+def serve(home: Home, port: int = PORT, *, open_page: bool = False, wait: bool = False) -> None:
+    """Serve the page until SIGTERM or Ctrl-C; where the home's page runs already, tell its address instead.
 
     The address to open, which works once, is printed and kept in `web.url` of the home; after each use a new one is.
 
@@ -34,11 +40,23 @@ def serve(home: Home, port: int = PORT, open_page: bool = False) -> None:  # noq
         home: whose page it is.
         port: 0 for any free one; a taken one is replaced by a free one, and that is said.
         open_page: open the address in the person's browser.
+        wait: begin when the page that runs has ended, instead of telling its address.
 
     Raises:
-        EvolutionError: the page cannot be made safe.
+        EvolutionError: the page cannot be made safe, or the one that runs tells no address.
         OSError: there is no port to listen on.
     """
+    lock = Lock(home.ensure().locks / WEB_LOCK)
+    while not lock.take(PROBED_S):
+        if not wait:
+            _tell_of_running(home, open_page=open_page)
+            return
+        time.sleep(WAITING_STEP_S)
+    with lock:
+        _serve(home, port, open_page=open_page)
+
+
+def _serve(home: Home, port: int, *, open_page: bool) -> None:
     listener = bind(port)
     book = AddressBook(home, listener.getsockname()[1])
     token = new_token()
@@ -55,7 +73,27 @@ def serve(home: Home, port: int = PORT, open_page: bool = False) -> None:  # noq
         server.run()  # returns on SystemExit and KeyboardInterrupt
     finally:
         server.close()
-        book.path.unlink(missing_ok=True)
+        book.remove()
+
+
+def _tell_of_running(home: Home, *, open_page: bool) -> None:
+    """Tell, or open, the address that the running page wrote down; a page that has just started needs a moment for it."""
+    path, end = home.root / WEB_URL, time.monotonic() + ADDRESS_S
+    address = ""
+    while not address and time.monotonic() < end:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            address = path.read_text(encoding="utf-8").strip()
+        time.sleep(0 if address else PROBED_S)
+    if not address:
+        raise Unreachable(
+            "The page of this home runs already, and its address is not known.",
+            why=f"The file {path} is missing or empty.",
+            hint="End that page (`evoctl down`, or Ctrl-C where it runs) and start it again.",
+        )
+    click.echo("The page of this home runs already.")
+    click.echo(f"Open {address} (works once; the next one will be in {path})")
+    if open_page:
+        webbrowser.open(address)
 
 
 def _announce(book: AddressBook, token: str, wanted: int) -> None:
@@ -68,8 +106,9 @@ class AddressBook:
     """The file that holds the address to open, readable by its owner only."""
 
     def __init__(self, home: Home, port: int) -> None:
-        self.path: Path = home.ensure().root / "web.url"
+        self.path: Path = home.ensure().root / WEB_URL
         self.port = port
+        self._written = ""
 
     def address(self, token: str) -> str:
         """Return the address that signs a browser in."""
@@ -77,12 +116,14 @@ class AddressBook:
 
     def write(self, token: str) -> None:
         """Write the next address down."""
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(self.address(token) + "\n")
-        draft.replace(self.path)
+        self._written = f"{self.address(token)}\n"
+        write_private(self.path, self._written)
+
+    def remove(self) -> None:
+        """Take the address away, unless another page has written its own."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if self.path.read_text(encoding="utf-8") == self._written:
+                self.path.unlink()
 
 
 def bind(port: int) -> socket.socket:

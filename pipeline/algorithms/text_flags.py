@@ -20,7 +20,7 @@ _RELEVANT = 0.06  # cosine with the parent: of 84 real changes the least has 0.0
 _LEAST_WORDS = 5  # content words of both; fewer have too few letters to be compared
 
 _CHATTER = (
-    ("an opening", r"^\W*(?:sure|certainly|of course|okay|absolutely)\b\s*[!,.:]|^\W*(?:i'm|i am) sorry\b"),
+    ("an opening", r"^[^\w\n]{0,40}(?:sure|certainly|of course|okay|absolutely)\b\s*[!,.:]|^[^\w\n]{0,40}(?:i'm|i am) sorry\b"),
     (
         "an announcement",
         (r"\bhere(?:'s| is| are) (?:an?|the|some|three|two|your|my)\b.{0,60}\b(?:prompts?|versions?|variants?|instructions?|file ?names?|(?:re)?named|"
@@ -33,7 +33,7 @@ _CHATTER = (
         (r"\bthis (?:new |revised |improved )?(?:prompt|variant|version|instruction) (?:is|was|works|fixes|improves|makes|will)\b|"
         r"\bworks better because\b|\bimproved version of\b"),
     ),
-    ("a heading of a reply", r"(?:^|\n)\s*(?:reasoning|explanation|rationale|variant_\w+|new prompt|improved prompt)\s*:"),
+    ("a heading of a reply", r"^[^\S\n]{0,40}(?:reasoning|explanation|rationale|variant_\w+|new prompt|improved prompt)\s*:"),
     ("a blank to be filled", r"\[your [a-z ]{1,30}\]|\[why [a-z ]{1,30}\]|\[insert [a-z ]{1,30}\]"),
     ("an account of failures", r"\bthe failures? (?:happened|occurred|was|were)\b|\bfailed because\b"),
 )  # fmt: skip

@@ -21,13 +21,14 @@ WANTED = tuple(
             "yaml",
             "replies",
             "orders",
+            "leaks",
         )
     )
 )
 
 
 def test_every_class_has_a_file() -> None:
-    """The twelve classes are there, and README.md names each file."""
+    """The thirteen classes are there, and README.md names each file."""
     readme = (HERE / "README.md").read_text(encoding="utf-8")
 
     assert CLASSES == WANTED

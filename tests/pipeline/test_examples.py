@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -149,3 +151,11 @@ def test_a_closed_fence_without_the_heading_is_the_persons_own_text() -> None:
     own = "Use this form:\n<<<EXAMPLE\nred-bus\nEXAMPLE>>>\nBe brief."
 
     assert split(own) == (own, ())
+
+
+def test_empty_lines_without_end_are_parted_at_once() -> None:
+    """The examples' heading is looked for once in a run of line ends, not from each of them."""
+    text, began = f"Name it.{chr(10) * 30_000}x", time.process_time()
+
+    assert split(text)[1] == ()
+    assert time.process_time() - began < 2

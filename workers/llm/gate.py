@@ -110,7 +110,7 @@ class Gate:
         try:
             seen = look_at(self._url, self._tag, timeout_s=self.settings.ps_timeout_s, now=now)
         except Down:
-            seen = Look(at=now, expires=None)
+            seen = Look(at=now, expires=None, down=True)
         except Unknown as trouble:
             with self._file.changing() as changes:
                 since = changes.memory.trouble_since
@@ -217,13 +217,15 @@ class Gate:
             return changes.read(reading)
 
     def _listed(self, memory: Memory, took_s: float) -> Reading:
-        state, value = State.QUIET, "nobody uses it"
+        state, value, source = State.QUIET, "nobody uses it", "Ollama's list"
         if memory.trouble or memory.look is None:  # no look yet: another process is asking for the first time
             state, value = State.UNKNOWN, memory.trouble or "no answer yet"
         elif memory.busy:
             state, value = State.BUSY, f"{self._tag} works for the user."
+        elif memory.look.down:
+            value, source = "no server runs there, so nobody uses it", "Ollama's address"
         return Reading(
-            signal=Signal.MODEL_LIST, state=state, value=value, source="Ollama's list", cost_ms=took_s * 1000,
+            signal=Signal.MODEL_LIST, state=state, value=value, source=source, cost_ms=took_s * 1000,
             at=memory.look.at if memory.look else time.time(), used_at=memory.used_at,
             unknown_since=memory.trouble_since if memory.trouble else None,
         )  # fmt: skip

@@ -34,11 +34,13 @@ class Look:
         at: when, by our clock, in seconds since 1970.
         expires: the server's `expires_at` in seconds since 1970; None while the model is not listed.
         overdue: whether `expires` lies in the past by the server's clock.
+        down: no server runs there, so that there was no list to read.
     """
 
     at: float
     expires: float | None
     overdue: bool = False
+    down: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,10 +78,50 @@ def test_a_bad_body_is_refused_in_words(call: Any, place: Home, body: object) ->
     assert not lease_held(place.root)
 
 
+@pytest.mark.parametrize(
+    "body", [b"[" * 3000, b'{"ttl_s": ' + b"9" * 400 + b"}", b'{"ttl_s": ' + b"9" * 9000 + b"}", b'{"ttl_s": 1e999}', b"{", b"\xff"],
+    ids=["deep", "400 digits", "9000 digits", "infinite", "cut off", "no text"],
+)  # fmt: skip
+def test_a_body_that_breaks_a_reader_is_refused_in_words(page: Any, place: Home, body: bytes) -> None:
+    """What is too deep, too large or no JSON at all is the sender's mistake, and says what to send."""
+    key = (place.root / "web.key").read_text(encoding="ascii").strip()
+    head = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    answer = page.ask("/api/foreground", "POST", cookie="", body=body, **head)
+
+    assert answer.status == 400
+    assert 'such as {"ttl_s": 30}' in json.loads(answer.text)["error"]
+    assert not lease_held(place.root)
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_marked_as_json_is_refused(page: Any, place: Home, kind: str) -> None:
+    """It is not passed over for a lease of the usual time."""
+    key = (place.root / "web.key").read_text(encoding="ascii").strip()
+    head = {"Authorization": f"Bearer {key}"} | ({"Content-Type": kind} if kind else {})
+
+    for body in (b'{"ttl_s": "x"}', b'{"ttl_s": 5}'):
+        answer = page.ask("/api/foreground", "POST", cookie="", body=body, **head)
+
+        assert (answer.status, "marked as JSON" in answer.text) == (400, True)
+    assert not lease_held(place.root)
+
+
+def test_no_body_is_the_usual_time(page: Any, call: Any, place: Home) -> None:
+    """Whoever sends nothing gets thirty seconds."""
+    key = (place.root / "web.key").read_text(encoding="ascii").strip()
+
+    taken = json.loads(page.ask("/api/foreground", "POST", cookie="", Authorization=f"Bearer {key}").text)
+
+    assert taken["ttl_s"] == 30
+    assert call("DELETE", f"/api/foreground/{taken['lease']}")[0] == 200
+
+
 def test_nan_is_no_number_of_seconds(page: Any, place: Home) -> None:
     """Though Python's JSON reads it."""
     key = (place.root / "web.key").read_text(encoding="ascii").strip()
-    answer = page.ask("/api/foreground", "POST", cookie="", body=b'{"ttl_s": NaN}', Authorization=f"Bearer {key}")
+    head = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    answer = page.ask("/api/foreground", "POST", cookie="", body=b'{"ttl_s": NaN}', **head)
 
     assert answer.status == 400
 

@@ -8,6 +8,9 @@ import pickle
 import signal
 import socket
 import stat
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from sqlalchemy import insert
 from models.base import make_engine
 from models.tables import SkillRow
 from models.work_tables import RunRow
+from ops.web.server import AddressBook
 from pipeline.domain import RunKind
 from workers.clock import now
 from workers.home import Home
@@ -121,6 +125,15 @@ def test_signing_in_leads_to_this_page_only(page: Any, wanted: str) -> None:
     assert page.ask(f"{token}&next={wanted}", cookie="").headers["Location"] == "/"
 
 
+@pytest.mark.parametrize("wanted", ["/" + "a" * 60 + "!", "/" + "a/" * 400 + "!", "/" + "a" * 5000 + "%0a"])
+def test_a_long_path_after_signing_in_is_read_at_once(page: Any, wanted: str) -> None:
+    """However many ways there are to part it, the page looks at it once."""
+    token, began = page.address.partition(str(page.port))[2], time.monotonic()
+
+    assert page.ask(f"{token}&next={wanted}", cookie="").headers["Location"] == "/"
+    assert time.monotonic() - began < 5
+
+
 def test_the_address_is_for_the_owner_only(page: Any) -> None:
     """The file with the token is readable by nobody else."""
     assert stat.S_IMODE((page.home.root / "web.url").stat().st_mode) == 0o600
@@ -163,9 +176,11 @@ def test_odd_requests_do_not_get_round_the_host_check(page: Any) -> None:
     assert "evil" not in page.ask("/rq/", X_Forwarded_Host="evil.example").text
 
 
-def test_a_further_name_can_be_allowed(place: Home, serve: Any) -> None:
+def test_a_further_name_can_be_allowed(tmp_path: Path, serve: Any) -> None:
     """The setting named by the refusal does what the refusal says."""
-    with serve(place, EVOCTL_WEB_HOSTS="evolution.test, other.test") as page:
+    with serve(
+        Home(tmp_path / "home", tmp_path / "config.yaml"), EVOCTL_WEB_HOSTS="evolution.test, other.test"
+    ) as page:
         assert page.ask("/healthz", Host=f"evolution.test:{page.port}").status == 200
         assert page.ask("/healthz", Host="evil.example").status == 400
 
@@ -310,15 +325,92 @@ def test_a_home_without_database_or_redis_says_so(tmp_path: Path, serve: Any) ->
         assert page.ask("/rq/0/data/queues.json").status == 503
 
 
-def test_a_taken_port_is_replaced_and_said(place: Home, serve: Any) -> None:
+def test_a_taken_port_is_replaced_and_said(tmp_path: Path, serve: Any) -> None:
     """The page starts all the same, on a free port, and says which."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        with serve(place, taken) as page:
+        with serve(Home(tmp_path / "home", tmp_path / "config.yaml"), taken) as page:
             assert page.port != taken
             assert page.first_lines[0] == f"Port {taken} is taken; the page is on {page.port}.\n"
+
+
+def test_a_second_page_tells_the_address_of_the_first(tmp_path: Path, serve: Any) -> None:
+    """It takes neither the file nor the sign-in away, whether it wants a browser or another port."""
+    home = Home(tmp_path / "home", tmp_path / "config.yaml")
+    with serve(home) as page:
+        for more in ((), ("--open", "--port", "0")):
+            words = [
+                sys.executable,
+                "-m",
+                "ops.cli",
+                "--home",
+                str(home.root),
+                "--config",
+                str(home.config),
+                "web",
+                *more,
+            ]
+            said = subprocess.run(
+                words, env={**os.environ, "BROWSER": "true"}, capture_output=True, text=True, timeout=60, check=False
+            )
+
+            assert said.returncode == 0, said.stderr
+            assert f"Open {page.address} (works once" in said.stdout
+        page.sign_in()
+
+        assert page.ask("/").status == 200
+        assert page.address
+
+
+def test_a_page_that_waits_takes_over(tmp_path: Path, serve: Any) -> None:
+    """As that of `evoctl up` does, while one that a person started runs."""
+    home = Home(tmp_path / "home", tmp_path / "config.yaml")
+    words = [
+        sys.executable,
+        "-m",
+        "ops.cli",
+        "--home",
+        str(home.root),
+        "--config",
+        str(home.config),
+        "web",
+        "--wait",
+        "--port",
+        "0",
+    ]
+    with serve(home) as page:
+        first = page.address
+        waiting = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        time.sleep(1.5)
+        assert page.address == first
+    try:
+        end = time.monotonic() + 20
+        while not (home.root / "web.url").exists():
+            assert time.monotonic() < end, "the second page did not start"
+            time.sleep(0.05)
+        assert page.address != first
+    finally:
+        waiting.terminate()
+        waiting.wait(15)
+
+    assert not (home.root / "web.url").exists()
+
+
+def test_a_page_takes_only_its_own_address_away(tmp_path: Path) -> None:
+    """What another one has written there stays."""
+    home = Home(tmp_path / "home", tmp_path / "config.yaml")
+    one, other = AddressBook(home, 1), AddressBook(home, 2)
+    one.write("a")
+    other.write("b")
+
+    one.remove()
+    assert other.path.read_text() == "http://127.0.0.1:2/?token=b\n"
+
+    other.remove()
+    other.remove()
+    assert not other.path.exists()
 
 
 def test_sigterm_ends_the_page_and_its_address(tmp_path: Path, serve: Any) -> None:

@@ -131,3 +131,13 @@ def test_any_text_can_be_looked_at(text: str, parent: str) -> None:
 
     assert set(found) <= {CHATTER, INJECTION, RELEVANCE}
     assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("piece", ["\n", " ", "\n ", "- "])
+def test_a_long_run_of_blanks_is_looked_at_once(piece: str) -> None:
+    """However it begins, a text's flags take time that grows with its length."""
+    text, began = f"Name it.{piece * (40_000 // len(piece))}x", time.process_time()
+
+    flags(text)
+
+    assert time.process_time() - began < 3

@@ -454,3 +454,18 @@ def test_nothing_heavy_is_imported() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"ollama", "httpx", "pydantic", "tenacity", "sqlalchemy", "rq", "numpy"} & set(run.stdout.split())
+
+
+def test_a_server_that_does_not_run_is_said_to_be_none(tmp_path: Path, script: Any) -> None:
+    """Where the connection is refused there was no list to read; where one was read, the words say that."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets it, and who asks is refused
+        down = Gate(tmp_path / "down", QUICK, THEIRS, f"http://127.0.0.1:{free.getsockname()[1]}").ask(Wish())
+    up = gate_at(tmp_path / "up", script).ask(Wish())
+
+    said = [
+        [f"{one.source}: {one.value}" for one in found.readings if one.signal is Signal.MODEL_LIST]
+        for found in (down, up)
+    ]
+    assert said == [["Ollama's address: no server runs there, so nobody uses it"], ["Ollama's list: nobody uses it"]]
+    assert down.open
