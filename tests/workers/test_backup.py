@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from migrations.run import downgrade
+from migrations.run import downgrade, upgrade
 from models.base import SCHEMA, make_engine
 from ops.cli.setup import ensure_redis_url
 from pipeline.errors import BadInput, Blocked, Refused
@@ -275,6 +275,53 @@ def test_what_is_no_whole_backup_is_refused(full: Home, tmp_path: Path, change: 
     assert str(caught.value).isprintable()
     assert skills(full) == ["a", "later"]
     assert {p for p in tmp_path.rglob("*") if ".lock" not in p.name and "-shm" not in p.name} <= before | {bad}
+
+
+PLANTED = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON samples BEGIN UPDATE samples SET label = 'ok'; END",
+    "view": "CREATE VIEW v AS SELECT * FROM samples",
+    "table": "CREATE TABLE more (x)",
+    "virtual table": "CREATE VIRTUAL TABLE more USING fts5(x)",
+    "column": "ALTER TABLE samples ADD COLUMN more TEXT DEFAULT 'x'",
+    "index": "CREATE INDEX i ON samples (abs(id))",
+    "missing": "DROP INDEX ix_samples_silent",
+    "disguised": "DROP INDEX ix_samples_silent; CREATE INDEX ix_samples_silent ON samples (label)",
+}
+
+
+@pytest.mark.parametrize("revision", [SCHEMA, "0001"])
+@pytest.mark.parametrize("sql", PLANTED.values(), ids=PLANTED.keys())
+def test_a_database_with_parts_that_are_not_ours_is_refused(
+    full: Home, tmp_path: Path, sql: str, revision: str
+) -> None:
+    """A trigger or a view is a program: nothing but what a fresh database of the same revision has may be in it."""
+    engine = make_engine(full.database_url)
+    downgrade(engine, revision)
+    engine.dispose()
+    with closing(sqlite3.connect(full.root / "evolution.db")) as connection:
+        connection.executescript(
+            sql if revision == SCHEMA else sql.replace("ix_samples_silent", "ix_label_events_batch")
+        )
+    save(full, tmp_path / "b.zip")
+
+    with pytest.raises(BadInput, match="not as this program makes one"):
+        restore(other(full), tmp_path / "b.zip")
+
+
+def test_a_database_that_went_down_and_up_is_restored(full: Home, tmp_path: Path) -> None:
+    """Whatever way led to the newest revision, and with SQLite's own statistics: it is one of ours."""
+    engine = make_engine(full.database_url)
+    for revision in ("0003", "0001"):
+        downgrade(engine, revision)
+        upgrade(engine)
+    engine.dispose()
+    with closing(sqlite3.connect(full.root / "evolution.db")) as connection:
+        connection.execute("ANALYZE")
+    save(full, tmp_path / "b.zip")
+
+    restore(other(full), tmp_path / "b.zip")
+
+    assert skills(other(full)) == ["a"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip", None])
