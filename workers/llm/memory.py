@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.gate import Reading, Signal, State
+from workers.home import private
 from workers.llm.ps import Look, OwnCall
 from workers.llm.runners import Sample
 from workers.llm.tags import normal
@@ -90,7 +91,8 @@ class MemoryFile:
 
     def _write(self, memory: Memory) -> None:
         fresh = self._path.with_name(f"{MEMORY}.new")
-        fresh.write_text(json.dumps(memory, default=_plain), encoding="utf-8")
+        with open(fresh, "w", encoding="utf-8", opener=private) as file:
+            file.write(json.dumps(memory, default=_plain))
         fresh.replace(self._path)
 
 
