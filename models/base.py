@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +63,7 @@ def make_engine(url: str) -> Engine:
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
     )
+    event.listen(engine, "do_connect", _sqlite_create)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
@@ -79,6 +82,17 @@ def insert_first(session: Session, row: Base) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def _sqlite_create(_dialect: Any, _record: Any, args: list[Any], _named: Any) -> None:
+    """Create the file that is missing, readable by its owner only: SQLite itself would let the umask decide.
+
+    What SQLite puts beside it has its mode.
+    """
+    path = str(args[0]) if args else ""
+    if path and path != ":memory:" and not path.startswith("file:"):
+        with suppress(OSError):  # it is there, or connecting says what is wrong
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:

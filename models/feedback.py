@@ -256,7 +256,9 @@ def _judge(row: SampleRow, rules: Rules, label: Label | None) -> None:
 
 def _restore(session: Session, row: SampleRow, before: str) -> None:
     if before:
-        for name, value in json.loads(before).items():
+        kept = json.loads(before)
+        for name in (name for name in _COLUMNS if name in kept):
+            value = kept[name]
             setattr(row, name, datetime.fromisoformat(value) if name == "judged_at" and value else value)
         row.known = reference(row) is not None
         if row.label is None:

@@ -19,6 +19,7 @@ from typing import IO, Self
 import psutil
 
 from pipeline.errors import Unreachable
+from workers.home import private
 
 log = logging.getLogger("evolution.supervise")
 
@@ -37,6 +38,7 @@ class Process:
     Attributes:
         needs_redis: URL of the Redis it works for; when that comes back, an idle worker is restarted, since it may be
             backing off for up to a minute.
+        umask: of what it writes; -1 leaves ours.
         low: it and what it starts run at the lowest priority.
     """
 
@@ -46,6 +48,7 @@ class Process:
     env: Mapping[str, str] = field(default_factory=dict)
     needs_redis: str = ""
     low: bool = False
+    umask: int = -1
     child: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -62,10 +65,10 @@ class Process:
             if self.log is not None:
                 out = subprocess.DEVNULL
                 with contextlib.suppress(OSError):  # a full disk: to run is more than to be read of
-                    out = stack.enter_context(self.log.open("ab"))
+                    out = stack.enter_context(open(self.log, "ab", opener=private))
             self.child = subprocess.Popen(  # noqa: S603 - our own command lines
                 self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
-                start_new_session=True,
+                start_new_session=True, umask=self.umask,
             )  # fmt: skip
         if self.low:
             lower(self.child.pid)

@@ -22,6 +22,7 @@ from workers.trouble import check_room, check_writing, patiently
 
 if TYPE_CHECKING:
     from workers.live import LiveModels
+    from workers.present import Present
     from workers.scorers import OutsideScorers
 
 
@@ -43,6 +44,7 @@ class Answering:
         self._made: Counter[str] = Counter()
         self._roomy = False  # the disk has taken something since the job began
         self._marked = False  # the run is known to be simulated
+        self._present: Present | None = None
         self._models: LiveModels | None = None
         self._scorers: OutsideScorers | None = None
 
@@ -53,6 +55,7 @@ class Answering:
             StepAside: the job must make room.
             Unreachable: a server that is needed does not answer, or there is no room for its reply.
             Fenced: another attempt took the step over.
+            RunOver: the skill's scorer is no longer the one that this run began with.
         """
         served_by = self._live().served_by(request) if isinstance(request, Generate | Embed) else ""
         sha = journal.request_sha(request, served_by)
@@ -126,6 +129,7 @@ class Answering:
             from workers.effects import publish  # noqa: PLC0415 - YAML is for few jobs only
 
             return publish(self._home, self._opened, self._mine, request)
+        self._now().check_scorer(self._mine.rules.skill.name, request.scorer)
         if self._scorers is None:
             from workers.scorers import OutsideScorers  # noqa: PLC0415 - subprocess is for few jobs only
 
@@ -138,11 +142,20 @@ class Answering:
         search = self._mine.rules.settings.search
         return searching and (self._spent.calls >= search.budget_calls or self._spent.minutes >= search.budget_min)
 
+    def _now(self) -> Present:
+        """Return what the configuration says now."""
+        if self._present is None:
+            from workers.present import Present  # noqa: PLC0415 - YAML is for few jobs only
+
+            self._present = Present(self._home)
+        return self._present
+
     def _live(self) -> LiveModels:
         if self._models is None:
             from workers.live import LiveModels  # noqa: PLC0415 - the client costs half a second
 
             self._models = LiveModels(
-                self._home, self._opened, self._mine, waited=self._waited, begun=self._spent.calls > 0
-            )
+                self._home, self._opened, self._mine, self._now().rules(self._mine.rules), waited=self._waited,
+                begun=self._spent.calls > 0,
+            )  # fmt: skip
         return self._models

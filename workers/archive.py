@@ -6,15 +6,18 @@ no plain file of a backup, refuses the whole archive before anything is written.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import re
 import stat
+import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +33,7 @@ BESIDE = "beside/"  # files that the configuration names, by their paths relativ
 VERSION = re.compile(r"versions/[a-z][a-z0-9-]{0,63}/v[1-9]\d{0,8}\.md")
 MAX_MEMBERS = 20_000
 MAX_MANIFEST = 8_000_000  # bytes; a member takes about 150
+ABANDONED_S = 3_600.0  # a temporary file that nobody has written to for so long is of a killed call
 PIECE = 1 << 20  # bytes copied at a time
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 
@@ -145,14 +149,16 @@ def write(target: Path, members: Mapping[str, bytes | Path], facts: Mapping[str,
         force: replace a file that is there.
 
     Raises:
-        Refused: *target* exists, and *force* was not given.
+        Refused: *target* exists, and *force* was not given; or it is a folder.
         OSError: it cannot be written.
     """
+    if target.is_dir():
+        raise Refused(f"{plain(str(target), 400)} is a folder.", hint="Name a file in it, such as evolution.zip.")
     if os.path.lexists(target) and not force:
         raise _exists(target)
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.unlink(missing_ok=True)  # of a process that was killed
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    _remove_leftovers(target)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
+    temporary = Path(name)  # its own: another backup may be on its way to the same file
     try:
         with os.fdopen(descriptor, "w+b") as file:
             manifest = _write(file, members, facts)
@@ -166,6 +172,14 @@ def write(target: Path, members: Mapping[str, bytes | Path], facts: Mapping[str,
         temporary.unlink(missing_ok=True)
     sync_folder(target.parent)
     return manifest
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed calls left beside *target*; the file of a call that works is young."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime >= ABANDONED_S:
+                left.unlink()
 
 
 def _write(file: IO[bytes], members: Mapping[str, bytes | Path], facts: Mapping[str, str]) -> Manifest:

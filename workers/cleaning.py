@@ -20,6 +20,7 @@ from sqlalchemy import Engine, text
 
 from models import journal
 from pipeline.errors import Refused
+from workers.archive import ABANDONED_S
 from workers.backup import TEMPORARY, database_file
 from workers.clock import now
 from workers.home import Home
@@ -28,7 +29,6 @@ from workers.restore import BEFORE
 from workers.sessions import Database, database
 
 DAY_S = 86_400.0
-ABANDONED_S = 3_600.0  # a temporary file of a call is written and renamed within seconds
 WORTH_BYTES, WORTH_SHARE = 1_000_000, 0.2  # free space in the database from which rewriting it pays
 PARTS = re.compile(r"\..+\.(new|\d{1,10})|.+\.part")  # names of files that are renamed when they are whole
 

@@ -159,6 +159,11 @@ def _first_line(path: Path) -> str:
     return ""
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file, for `open` as its opener: one that is missing is created readable by its owner only."""
+    return os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read; nobody ever sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -86,6 +86,17 @@ def load_host_config(path: Path) -> HostConfig:
     return HostConfig(path, settings, MappingProxyType(skills), passed_over, MappingProxyType(lines))
 
 
+def load_settings(path: Path) -> Settings:
+    """Read the settings alone: a skill whose files cannot be used does not matter here.
+
+    Raises:
+        ConfigError: the file or a setting cannot be used.
+    """
+    document = parse(decode(read_bytes(path, MAX_BYTES), path.name), path.name)
+    entries = document.entries(document.root, path.name) if document.root else ()
+    return read_settings(document, next((one for one in entries if one.name == SECTION), None), {})
+
+
 def file_stamp(path: Path) -> tuple[int, int, int] | None:
     """Tell one state of a file from another without reading it: time of change, inode, size; None when it is missing."""
     try:

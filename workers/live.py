@@ -14,6 +14,7 @@ from models.work_tables import GateEventRow
 from pipeline.domain import Role, Stage
 from pipeline.flow import Embed, Generate, Reply, Request
 from pipeline.gate import SEARCH, Verdict, Wish, is_asked, wish_of
+from pipeline.rules import Rules
 from workers import queues
 from workers.clock import now
 from workers.home import APP, Home
@@ -21,7 +22,7 @@ from workers.llm.gate import Gate, is_night
 from workers.llm.ollama import OllamaClient
 from workers.llm.preempt import Preempted, preemptible
 from workers.llm.retry import retrying
-from workers.llm.room import RoomMaker, with_host_options
+from workers.llm.room import RoomMaker
 from workers.llm.route import OllamaAnswerer
 from workers.llm.tags import ServerFacts
 from workers.llm.vocabulary import ExactCounter
@@ -52,12 +53,13 @@ class LiveModels:
         home: where things are.
         opened: the database.
         mine: the claim.
+        rules: the claim's rules, with what the configuration says now.
         waited: the job waited for the gate before; a shut gate ends it at once.
         begun: the run has made calls before; a run that nobody asked for begins only after a long quiet.
     """
 
-    def __init__(self, home: Home, opened: Database, mine: Claim, *, waited: bool, begun: bool) -> None:
-        settings = mine.rules.settings
+    def __init__(self, home: Home, opened: Database, mine: Claim, rules: Rules, *, waited: bool, begun: bool) -> None:
+        settings = rules.settings
         self._opened, self._mine = opened, mine
         self._client = OllamaClient(
             settings.models.ollama_url,
@@ -65,7 +67,6 @@ class LiveModels:
             read_s=settings.models.read_s,
             reply_s=settings.models.reply_s,
         )
-        rules = with_host_options(home, mine.rules)
         self._models = OllamaAnswerer(self._client, rules)
         self._room = RoomMaker(opened, mine, self._client, self._models, rules)
         self._lease, self._ear = SharedLease(home.redis_url), Ear(home.redis_url)

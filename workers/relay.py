@@ -170,7 +170,6 @@ def _ring_of(bell: Bell, known: _Open | None) -> Ring:
             "wish": to_data(known.wish),
             "own": known.rules.own_tags,
             "tag": settings.foreground.model,
-            "url": settings.models.ollama_url,
         }
     return Ring(
         stage=bell.stage,

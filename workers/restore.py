@@ -30,6 +30,7 @@ from workers.host_config import load_host_config
 from workers.host_publish import put_back
 from workers.host_templates import locate, sync_folder
 from workers.lock import LOCK, TICK_LOCK, UP_LOCK, WAITING, Lock
+from workers.schema import strange
 from workers.yaml_tree import MAX_BYTES, plain, read_bytes
 
 BEFORE = "before-restore-"  # begins the name of the folder that keeps what was there
@@ -156,6 +157,7 @@ def _checked(found: Archive, folder: Path) -> str:
     broken = BadInput(f"{plain(found.name)} cannot be restored; nothing was changed.", why="Its database is damaged.")
     engine = make_engine(f"sqlite:///{fresh}")
     try:
+        _check_schema(found, fresh)
         with closing(sqlite3.connect(fresh)) as connection:
             check_whole(connection)
         if current(engine) != found.manifest.revision:
@@ -168,6 +170,16 @@ def _checked(found: Archive, folder: Path) -> str:
         engine.dispose()
     _close(fresh)
     return revision
+
+
+def _check_schema(found: Archive, fresh: Path) -> None:
+    odd = strange(fresh, found.manifest.revision)
+    if odd:
+        raise BadInput(
+            f"{plain(found.name)} cannot be restored; nothing was changed.",
+            why=f"Its database {plain(odd, 120)}: it is not as this program makes one of revision {found.manifest.revision}.",
+            hint="A trigger or a view would be run with every change. Where the backup is from, drop it and save again.",
+        )
 
 
 def _close(path: Path) -> None:

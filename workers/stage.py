@@ -12,10 +12,10 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from models import steps
-from models.runs import Bell
+from models import ballots, steps
+from models.runs import Bell, cancel
 from models.steps import Claim, Fenced
-from models.work_tables import GateEventRow
+from models.work_tables import GateEventRow, RunRow
 from pipeline.domain import Next, Stage
 from pipeline.errors import Blocked, OtherRelease, Unreachable
 from pipeline.flow import Flow, drive
@@ -23,7 +23,7 @@ from workers.answer import Answering
 from workers.clock import now
 from workers.home import Home
 from workers.sessions import Database, database
-from workers.stepping import StepAside, StepFailed
+from workers.stepping import RunOver, StepAside, StepFailed
 from workers.trouble import of_file, patiently
 
 log = logging.getLogger("evolution.stage")
@@ -117,8 +117,12 @@ def _work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool)
                 return _stepped_aside(opened, mine, aside)
             except Fenced:
                 return Outcome("taken over by a newer attempt")
-            except (Unreachable, Blocked) as trouble:
-                return _unreachable(opened, mine, trouble)
+            except (RunOver, Unreachable, Blocked) as trouble:
+                return (
+                    _over(opened, mine, trouble)
+                    if isinstance(trouble, RunOver)
+                    else _unreachable(opened, mine, trouble)
+                )
             except Exception as error:  # noqa: BLE001 - the job is the outermost place; whatever it is, the row says so
                 passing = of_file(error) if isinstance(error, OSError) else None
                 if passing is not None:
@@ -187,6 +191,21 @@ def _stepped_aside(opened: Database, mine: Claim, aside: StepAside) -> Outcome:
 
     with suppress(Fenced):
         return patiently(write)
+    return Outcome("taken over by a newer attempt")
+
+
+def _over(opened: Database, mine: Claim, over: RunOver) -> Outcome:
+    """End the run where it stands, with its ballots: trying again would find the same."""
+
+    def write() -> None:
+        with opened.write() as session:
+            steps.fence(session, mine)
+            ballots.close_ballots(session, mine.run, now())
+            cancel(session, session.get_one(RunRow, mine.run), str(over), now())
+
+    with suppress(Fenced):
+        patiently(write)
+        return Outcome("ended: the configuration names another scorer")
     return Outcome("taken over by a newer attempt")
 
 

@@ -21,5 +21,9 @@ class StepAside(Exception):
         self.again_s = again_s
 
 
+class RunOver(Exception):
+    """The run can never go on under the configuration as it is; the text says why, and what to do."""
+
+
 class StepFailed(Exception):
     """The step's own code failed; what it said stands in the step's row, `evoctl show RUN` prints it."""

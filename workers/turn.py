@@ -56,15 +56,16 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     A decision or promotion that comes to the head of the queue ends the wait: the single worker must be free for it.
     """
     from workers.llm.gate import Gate  # noqa: PLC0415 - only jobs that were told to wait need it
-    from workers.llm.memory import known_subject, subject_of  # noqa: PLC0415 - same
+    from workers.llm.memory import watched_server  # noqa: PLC0415 - same
     from workers.shared_lease import SharedLease  # noqa: PLC0415 - same
 
-    if known_subject(home.root) != subject_of(str(hold["tag"]), str(hold["url"])):
-        return False  # what Redis says is not what tick watches: the job itself asks by its own rules
+    url = watched_server(home.root, str(hold["tag"]))
+    if not url:
+        return False  # tick watches another model than Redis says: the job itself asks by its own rules
     settings = from_data(GateSettings, hold["settings"])
     wish = from_data(Wish, hold.get("wish", {}))
     lease = SharedLease(home.redis_url)
-    gate = Gate(home.root, settings, hold["tag"], hold["url"], own=hold.get("own", ()), shared=lease)
+    gate = Gate(home.root, settings, hold["tag"], url, own=hold.get("own", ()), shared=lease)
     bells, waiting = queues.Bells(home.redis_url), Lock(home.locks / WAITING)
     end = time.monotonic() + settings.wait_s
     try:

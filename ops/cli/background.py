@@ -9,9 +9,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workers.home import write_private
 from workers.lock import UP_LOCK
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ def read(home: Home) -> dict[str, Any]:
 
 def write(home: Home, data: dict[str, Any]) -> None:
     """Write it down; a reader never sees half of it."""
-    path = home.pid_dir / PID_FILE
-    part = Path(f"{path}.part")
-    part.write_text(json.dumps(data), encoding="utf-8")
-    part.replace(path)
+    write_private(home.pid_dir / PID_FILE, json.dumps(data))
 
 
 def until(true: Callable[[], object], seconds: float, error: Exception) -> None:

@@ -6,14 +6,14 @@ Prompts and user data are never logged at INFO or above; the log files are reada
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ops.cli.output import show
+from workers.home import private
 
 if TYPE_CHECKING:
     from workers.home import Home
@@ -22,6 +22,13 @@ FILE = "evoctl.log"
 MAX_BYTES, KEPT = 1_000_000, 3  # of one log file, and how many older ones stay
 LONGEST = 2000  # characters of one event
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A log file that only its owner may read, also after it has been moved on."""
+
+    def _open(self) -> TextIO:  # type: ignore[override]  # the narrower of the two that `logging` knows
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=private)
 
 
 class OneLine(logging.Formatter):
@@ -49,10 +56,7 @@ def write_error(home: Home, name: str, trace: Sequence[str]) -> Path:
         OSError: the file cannot be written.
     """
     path = home.ensure().log_dir / FILE
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    handler = RotatingFileHandler(
-        path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", errors="backslashreplace"
-    )
+    handler = _PrivateFile(path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(OneLine(FORMAT))
     try:
         for line in "".join(trace).splitlines():

@@ -53,6 +53,7 @@ def redis(call: Call) -> None:
     """
     from ops.cli.setup import embedded
     from ops.valkey import prepare, server
+    from workers.home import OTHERS
 
     home = call.home
     if not embedded(home):
@@ -60,6 +61,7 @@ def redis(call: Call) -> None:
     if server(home) is not None:
         raise Blocked("The embedded Redis of this home runs already.", hint="evoctl down")
     _, words = prepare(home)
+    os.umask(OTHERS)
     sys.stdout.flush()
     os.execv(words[0], words)  # noqa: S606 - our own command line, no shell
 

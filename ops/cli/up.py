@@ -157,6 +157,7 @@ def _services(home: Home, mark: str) -> list[Process]:
     from ops.cli.setup import embedded
     from ops.supervise import Process
     from ops.valkey import prepare, server
+    from workers.home import OTHERS
 
     if not embedded(home):
         return []
@@ -164,7 +165,7 @@ def _services(home: Home, mark: str) -> list[Process]:
         return []
     _, words = prepare(home)
     os.environ.pop("RQ_REDIS_URL", None)  # it named this server, perhaps at another port
-    return [Process("valkey", words, log=home.log_dir / "valkey.log", env={MARK: mark})]
+    return [Process("valkey", words, log=home.log_dir / "valkey.log", env={MARK: mark}, umask=OTHERS)]
 
 
 def _processes(home: Home, mark: str, port: int | None, *, worker: bool) -> list[Process]:
@@ -209,6 +210,7 @@ def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool)
         Blocked: one runs already.
         Unreachable: it ended, or was not ready in time.
     """
+    from workers.home import private
     from workers.lock import held
 
     if held(home.locks / LOCK):
@@ -227,7 +229,7 @@ def _detach(call: Call, home: Home, port: int, *, no_web: bool, no_worker: bool)
     ]
     words += ["--no-web"] * no_web + ["--no-worker"] * no_worker
     log = home.log_dir / LOG
-    with log.open("ab") as file:
+    with open(log, "ab", opener=private) as file:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - our own command
     failed = Unreachable("`evoctl up` did not start.", hint=f"See {log}")
     until(lambda: child.poll() is not None or _is_ready(home, child.pid), READY_S, failed)

@@ -339,7 +339,7 @@ def driven_by_tables(home: Home, opened: Database, rules: Rules, world: RecordsW
     cpu_s, wall_s = time.process_time() - begun, time.monotonic() - began
     with opened.read() as session:
         assert session.get_one(EvolutionRow, mine.run).best_fitness > 0
-    with closing(LiveModels(home, opened, mine, waited=False, begun=True)) as live:
+    with closing(LiveModels(home, opened, mine, mine.rules, waited=False, begun=True)) as live:
         live.served_by(requests[0])
         gated_s = asked(live.ask, requests)
     return Driven(requests, visits, cpu_s, wall_s, gated_s)

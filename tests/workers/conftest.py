@@ -75,6 +75,14 @@ class Site:
         parts = {name: replace(getattr(settings, name), **values) for name, values in sections.items()}
         self.rules = replace(self.rules, settings=replace(settings, **parts))
 
+    def configure(self, old: str, new: str) -> None:
+        """Change a text of the host's configuration; runs that start from now on go by it."""
+        text = self.home.config.read_text("utf-8")
+        assert old in text
+        self.home.config.write_text(text.replace(old, new), "utf-8")
+        config = load_host_config(self.home.config)
+        self.rules = Rules(settings=config.settings, skill=config.skill(SKILL))
+
     def judging(self, finalists: int = 3, *, trigger: str = "person", kind: RunKind = RunKind.DRIFT_CHECK) -> Bell:
         """Start a run whose judge has *finalists* to score: as many model calls, in one visit."""
         at, text = datetime.now(UTC), read_template(self.home.config, self.rules.skill.template)

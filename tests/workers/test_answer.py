@@ -21,6 +21,9 @@ from pipeline.domain import Role, RunKind, Stage
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Sampling, Scored, ScoreOutside
 from workers.answer import Answering
 from workers.host_config import read_template
+from workers.stepping import RunOver
+
+CLOCK = "command:sh -c 'date +0.%N'"
 
 
 def ask(number: int = 0) -> Generate:
@@ -155,8 +158,9 @@ def test_only_the_search_is_held_to_the_budget(site: Any) -> None:
 
 def test_a_score_from_outside_is_asked_once(site: Any) -> None:
     """A scorer's answer is journaled like a model's, and costs no call of the budget."""
+    site.configure("scorer: file-naming", f"scorer: {CLOCK}")
     mine = searching(site)
-    request = ScoreOutside(scorer="command:sh -c 'date +0.%N'", output="a", expected="b", fields=())
+    request = ScoreOutside(scorer=CLOCK, output="a", expected="b", fields=())
     with answering(site, mine) as live:
         first = live(request)
     with answering(site, mine) as replayed:
@@ -166,6 +170,22 @@ def test_a_score_from_outside_is_asked_once(site: Any) -> None:
     assert first == again
     with site.opened.read() as session:
         assert journal.spent(session, mine.run).calls == 0
+
+
+@pytest.mark.parametrize("scorer", ["command:touch ran", "python:ran:score", f"{CLOCK} "])
+def test_a_program_that_the_configuration_does_not_name_is_not_run(site: Any, scorer: str) -> None:
+    """A run's own rules are a text in the database: whatever they name, only config.yaml says what runs here."""
+    site.configure("scorer: file-naming", f"scorer: {CLOCK}")
+    (site.home.config.parent / "ran.py").write_text("open('ran', 'w')\ndef score(*_): return 1\n", "utf-8")
+    request = ScoreOutside(scorer=scorer, output="a", expected="b", fields=())
+
+    with (
+        answering(site, searching(site)) as live,
+        pytest.raises(RunOver, match=r"config\.yaml names scorer command:sh"),
+    ):
+        live(request)
+
+    assert not (site.home.config.parent / "ran").exists()
 
 
 def ended(process: psutil.Process) -> bool:
@@ -184,6 +204,7 @@ def test_a_scorer_s_process_ends_with_its_job(
         'import os\ndef score(output, expected, fields): return {"value": 1, "lost": [str(os.getpid())]}\n', "utf-8"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    site.configure("scorer: file-naming", "scorer: python:telling:score")
     requests = [ScoreOutside(scorer="python:telling:score", output=name, expected="b", fields=()) for name in "abc"]
     with answering(site, searching(site)) as live:
         replies = [live(request) for request in requests]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from migrations.run import downgrade
+from migrations.run import downgrade, upgrade
 from models.base import SCHEMA, make_engine
 from ops.cli.setup import ensure_redis_url
 from pipeline.errors import BadInput, Blocked, Refused
@@ -116,6 +119,48 @@ def test_an_existing_file_stays_unless_forced(full: Home, tmp_path: Path) -> Non
     assert kept == b"mine"
     assert zipfile.is_zipfile(target)
     assert not [p for p in (*tmp_path.iterdir(), *full.root.iterdir()) if p.name.startswith((".b", TEMPORARY))]
+
+
+def test_two_backups_to_one_file_at_once_are_both_whole(full: Home, tmp_path: Path) -> None:
+    """Neither writes into the other's file: each that reports success has put a whole one in place."""
+    target, begun = tmp_path / "b.zip", threading.Barrier(2)
+
+    def one(number: int) -> None:
+        big = tmp_path / f"big{number}"
+        big.write_bytes(os.urandom(3_000_000))
+        facts = {"revision": SCHEMA, "program": "0", "created_at": "2026-01-01T00:00:00Z"}
+        begun.wait()
+        for _ in range(3):
+            archive.write(target, {archive.DATABASE: big}, facts, force=True)
+            with archive.opened(target) as found:
+                found.check()
+
+    with ThreadPoolExecutor(2) as both:
+        for done in [both.submit(one, number) for number in (1, 2)]:
+            done.result()
+
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".b")} == set()
+
+
+def test_what_a_killed_backup_left_goes_with_a_later_one(full: Home, tmp_path: Path) -> None:
+    """After an hour; a young one may be of a call that works."""
+    old, young = tmp_path / ".b.zip.abcdefgh.new", tmp_path / ".b.zip.bcdefghi.new"
+    for path in (old, young):
+        path.touch()
+    archive.os.utime(old, (1, 1))
+
+    save(full, tmp_path / "b.zip")
+
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("given", [{}, {"force": True}])
+def test_a_folder_is_no_place_for_a_backup(full: Home, tmp_path: Path, given: dict[str, bool]) -> None:
+    """It says that the target is a folder, and proposes no --force that would not help."""
+    with pytest.raises(Refused, match="is a folder") as refused:
+        save(full, tmp_path, **given)
+
+    assert "--force" not in str(refused.value)
 
 
 def test_a_full_home_is_kept_beside_when_it_is_forced(full: Home, tmp_path: Path) -> None:
@@ -275,6 +320,53 @@ def test_what_is_no_whole_backup_is_refused(full: Home, tmp_path: Path, change: 
     assert str(caught.value).isprintable()
     assert skills(full) == ["a", "later"]
     assert {p for p in tmp_path.rglob("*") if ".lock" not in p.name and "-shm" not in p.name} <= before | {bad}
+
+
+PLANTED = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON samples BEGIN UPDATE samples SET label = 'ok'; END",
+    "view": "CREATE VIEW v AS SELECT * FROM samples",
+    "table": "CREATE TABLE more (x)",
+    "virtual table": "CREATE VIRTUAL TABLE more USING fts5(x)",
+    "column": "ALTER TABLE samples ADD COLUMN more TEXT DEFAULT 'x'",
+    "index": "CREATE INDEX i ON samples (abs(id))",
+    "missing": "DROP INDEX ix_samples_silent",
+    "disguised": "DROP INDEX ix_samples_silent; CREATE INDEX ix_samples_silent ON samples (label)",
+}
+
+
+@pytest.mark.parametrize("revision", [SCHEMA, "0001"])
+@pytest.mark.parametrize("sql", PLANTED.values(), ids=PLANTED.keys())
+def test_a_database_with_parts_that_are_not_ours_is_refused(
+    full: Home, tmp_path: Path, sql: str, revision: str
+) -> None:
+    """A trigger or a view is a program: nothing but what a fresh database of the same revision has may be in it."""
+    engine = make_engine(full.database_url)
+    downgrade(engine, revision)
+    engine.dispose()
+    with closing(sqlite3.connect(full.root / "evolution.db")) as connection:
+        connection.executescript(
+            sql if revision == SCHEMA else sql.replace("ix_samples_silent", "ix_label_events_batch")
+        )
+    save(full, tmp_path / "b.zip")
+
+    with pytest.raises(BadInput, match="not as this program makes one"):
+        restore(other(full), tmp_path / "b.zip")
+
+
+def test_a_database_that_went_down_and_up_is_restored(full: Home, tmp_path: Path) -> None:
+    """Whatever way led to the newest revision, and with SQLite's own statistics: it is one of ours."""
+    engine = make_engine(full.database_url)
+    for revision in ("0003", "0001"):
+        downgrade(engine, revision)
+        upgrade(engine)
+    engine.dispose()
+    with closing(sqlite3.connect(full.root / "evolution.db")) as connection:
+        connection.execute("ANALYZE")
+    save(full, tmp_path / "b.zip")
+
+    restore(other(full), tmp_path / "b.zip")
+
+    assert skills(other(full)) == ["a"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip", None])

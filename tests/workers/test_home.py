@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -9,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from migrations.run import upgrade
+from models.base import make_engine
+from ops.cli import background
+from ops.cli.logs import write_error
+from ops.supervise import Process
 from pipeline.errors import ConfigError
 from workers.home import Home, find_home, remember_config, remember_redis
+from workers.llm.memory import MemoryFile
 
 
 @pytest.fixture(autouse=True)
@@ -182,3 +189,26 @@ def test_importing_home_loads_no_other_package() -> None:
     assert not any(
         f"'{name}'" in loaded for name in ("platformdirs", "ruamel", "filelock", "sqlalchemy", "rq", "click")
     )
+
+
+def test_what_we_create_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """The database, wherever it lies, what SQLite puts beside it, the gate's notes, logs and pids: whatever the umask."""
+    before = os.umask(0o022)
+    home = Home(tmp_path / "home", tmp_path / "config.yaml").ensure()
+    try:
+        engine = make_engine(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+        upgrade(engine)
+        with MemoryFile(home.root, "x").changing() as changes:
+            changes.set(trouble="none")
+        background.write(home, {"pid": 1})
+        write_error(home, "e1", ["x\n"])
+        process = Process("true", ["true"], log=home.log_dir / "true.log")
+        process.start()
+        process.stop()
+        found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
+        engine.dispose()
+    finally:
+        os.umask(before)
+
+    assert {"elsewhere.db", "elsewhere.db-wal", "gate.json", "up.json", "true.log", "evoctl.log"} <= found.keys()
+    assert set(found.values()) == {0o600}

@@ -195,9 +195,35 @@ def test_a_call_that_is_cut_off_enters_the_ledger(site: Any) -> None:
     assert site.spent(bell).calls == 3
 
 
+def test_a_queued_run_follows_the_configuration_to_another_server(site: Any) -> None:
+    """A server that has moved is named in config.yaml alone: a run that began before asks it at its new place."""
+    here = site.rules.settings.models.ollama_url
+    site.change(models={"ollama_url": "http://127.0.0.1:9"})
+    bell = site.judging(1)
+
+    assert site.rules.settings.models.ollama_url != here
+    assert site.work(bell).words == "done: judge visit 1"
+    assert site.paid() == 1
+
+
+def test_a_configuration_that_cannot_be_read_makes_a_run_wait(site: Any) -> None:
+    """Nobody says whom to ask, so nobody is asked; when the file is whole again the run goes on."""
+    bell, text = site.judging(1), site.home.config.read_text("utf-8")
+    site.home.config.write_text("skills: [", "utf-8")
+
+    outcome = site.work(bell)
+    waits = site.step(bell).waiting_for
+    site.home.config.write_text(text, "utf-8")
+
+    assert outcome.words.startswith("waiting")
+    assert waits.startswith("The configuration cannot be read")
+    assert (site.paid(), site.step(bell).crashes) == (0, 0)
+    assert site.work(replace(bell, attempt=2)).words == "done: judge visit 1"
+
+
 def test_without_ollama_the_step_waits_with_words(site: Any) -> None:
     """A server that is down fails nothing: the step waits some seconds, and says for what."""
-    site.change(models={"ollama_url": "http://127.0.0.1:9"})
+    site.configure(site.rules.settings.models.ollama_url, "http://127.0.0.1:9")
     bell = site.judging()
 
     outcome = site.work(bell)

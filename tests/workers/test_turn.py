@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -64,7 +65,6 @@ def hold(site: Any, wait_s: float = 20.0, quiet_s: float = 0.0) -> dict[str, Any
         "settings": {"wait_s": wait_s, "poll_s": 0.02, "ps_poll_s": 0.2, "ps_timeout_s": 0.5},
         "wish": {"quiet_s": quiet_s},
         "tag": settings.foreground.model,
-        "url": settings.models.ollama_url,
     }
 
 
@@ -127,9 +127,20 @@ def test_waiting_loads_nothing_heavy() -> None:
     assert not set(HEAVY) & set(loaded)
 
 
-def test_a_hold_that_names_another_server_is_not_waited_for(site: Any) -> None:
+def test_a_hold_asks_no_address_that_it_names(site: Any) -> None:
     """Whoever writes to Redis cannot make a waiting job ask an address of theirs: only what tick watches is asked."""
-    told = hold(site) | {"url": "http://127.0.0.1:1"}
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        told = hold(site, wait_s=0.2) | {"url": f"http://127.0.0.1:{theirs.getsockname()[1]}"}
+        with foreground(site.home.root):
+            assert turn._wait_quietly(site.home, told)
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.accept()
+
+
+def test_a_hold_that_names_another_model_is_not_waited_for(site: Any) -> None:
+    """What Redis says is not what tick watches: the job itself asks, by its own rules."""
+    told = hold(site) | {"tag": "other:1b"}
     with foreground(site.home.root):
         began = time.monotonic()
         assert not turn._wait_quietly(site.home, told)

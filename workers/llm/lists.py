@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 from workers.llm.light_http import Down, Unknown, fetch
+from workers.llm.replies import parsed
 from workers.llm.tags import normal
 
-TROUBLES = (Down, Unknown, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+TROUBLES = (Down, Unknown, ValueError, LookupError, TypeError, AttributeError)
 """What a server that is away, hangs or sends something else may raise here."""
 
 
@@ -33,7 +33,7 @@ def asked(url: str, path: str, body: Mapping[str, object] | None, timeout_s: flo
     answer = fetch(url, path, timeout_s, body)
     if answer.status != http.client.OK:
         raise ValueError(f"status {answer.status}")
-    return json.loads(answer.body)
+    return parsed(answer.body)
 
 
 def blob_of(modelfile: object) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.gate import Reading, Signal, State
+from workers.home import private
 from workers.llm.ps import Look, OwnCall
 from workers.llm.runners import Sample
 from workers.llm.tags import normal
@@ -90,7 +91,8 @@ class MemoryFile:
 
     def _write(self, memory: Memory) -> None:
         fresh = self._path.with_name(f"{MEMORY}.new")
-        fresh.write_text(json.dumps(memory, default=_plain), encoding="utf-8")
+        with open(fresh, "w", encoding="utf-8", opener=private) as file:
+            file.write(json.dumps(memory, default=_plain))
         fresh.replace(self._path)
 
 
@@ -147,10 +149,15 @@ def subject_of(tag: str, url: str) -> str:
     return f"{normal(tag)} at {url}"
 
 
-def known_subject(root: Path) -> str:
-    """Return what the memory in a home is about, empty when there is none: who wrote it went by the configuration."""
+def watched_server(root: Path, tag: str) -> str:
+    """Return the address of the server that the memory in a home is about, empty when it is not about *tag*.
+
+    Who wrote it went by the configuration, so that no address is taken from a database or from Redis.
+    """
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads((root / MEMORY).read_text(encoding="utf-8"))["subject"])
+        subject = str(json.loads((root / MEMORY).read_text(encoding="utf-8"))["subject"])
+        begin = subject_of(tag, "")
+        return subject.removeprefix(begin) if subject.startswith(begin) else ""
     return ""
 
 

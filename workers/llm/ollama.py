@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ import ollama
 from pipeline.errors import ModelMissing, Refused, Unreachable
 from pipeline.flow import Embedded, Failed, FailureKind, Generate, Generated
 from workers.llm.bounded import PLAIN, bounded, cut_off, lines, refuse_compressed
+from workers.llm.replies import parsed
 from workers.llm.retry import RunnerCrashed, Transient
 from workers.llm.tags import ServerFacts, hosted, is_remote, normal, not_installed, read_facts, refuse_cloud
 from workers.llm.wire import MOST_PARTS, gathered, generate_body, says_too_long, summary
@@ -205,12 +205,12 @@ class OllamaClient:
     def _refusehosted(self, tag: str, name: str) -> None:
         """Ask the server about one model: also one that its list shows as a local one may run elsewhere."""
         with contextlib.suppress(httpx.HTTPError, *_BROKEN):  # an older server knows no such models
-            shown = self._plain("POST", "/api/show", {"model": name}).raise_for_status().json()
+            shown = parsed(self._plain("POST", "/api/show", {"model": name}).raise_for_status().content)
             if is_remote(shown):
                 raise hosted(tag)
 
     def _get(self, path: str) -> Any:
-        return self._plain("GET", path, None).raise_for_status().json()
+        return parsed(self._plain("GET", path, None).raise_for_status().content)
 
     def _plain(self, method: str, path: str, body: Mapping[str, object] | None) -> httpx.Response:
         with httpx.Client(
@@ -273,7 +273,7 @@ class OllamaClient:
                 reply.read()
                 raise ollama.ResponseError(reply.text, reply.status_code)
             for line in lines(reply.iter_raw()):
-                part = json.loads(line.decode("utf-8", "replace"))
+                part = parsed(line.decode("utf-8", "replace"))
                 if part.get("error"):
                     raise ollama.ResponseError(str(part["error"]))
                 if is_remote(part):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import http.client
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from workers.llm.light_http import Unknown, fetch, is_here
+from workers.llm.replies import parsed
 from workers.llm.tags import normal
 
 USUAL_KEEP_ALIVE_S = 300.0  # Ollama's default
@@ -86,10 +86,10 @@ def look_at(url: str, tag: str, *, timeout_s: float, now: float) -> Look:
     try:
         if answer.status != http.client.OK:
             raise Unknown(f"status {answer.status}")
-        models = json.loads(answer.body)["models"] or ()
+        models = parsed(answer.body)["models"] or ()
         found = [model["expires_at"] for model in models if normal(str(model["name"])) == normal(tag)]
         expires = max((dt.datetime.fromisoformat(text).timestamp() for text in found), default=None)
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise Unknown(f"no list: {error}") from error
     skew = 0.0 if is_here(url) else _server_time(answer.date, now) - now
     return Look(at=now, expires=expires, overdue=expires is not None and expires < now + skew - PAST_S)

@@ -12,12 +12,11 @@ from typing import Any
 
 from models import loads
 from models.steps import Claim
-from pipeline.errors import ConfigError, Refused
+from pipeline.errors import Refused
 from pipeline.flow import Embed, Generate
 from pipeline.memory import MIB, Loaded, Owner, Plan, Room, Step, Wanted, plan, predicted_bytes
 from pipeline.rules import Rules
 from workers.clock import now
-from workers.home import Home
 from workers.llm import processes
 from workers.llm.light_http import is_here
 from workers.llm.lists import TROUBLES, blob_of, count_of, described, info_of, listed
@@ -55,7 +54,7 @@ class RoomMaker:
         mine: the claim.
         client: talks to the server.
         models: knows which tag is whose, and its load options.
-        rules: the claim's rules, with the host's load options.
+        rules: the claim's rules, with what the configuration says now.
     """
 
     def __init__(
@@ -264,20 +263,6 @@ class RoomMaker:
 def without_options(tag: str) -> str:
     """Say why the foreground model is left alone."""
     return f"{NO_OPTIONS}, so {tag} is left alone: other load options than your application's would load it anew"
-
-
-def with_host_options(home: Home, rules: Rules) -> Rules:
-    """Return *rules* with the host's load options as the configuration has them now, where the run began without any."""
-    if rules.settings.foreground.options is not None:
-        return rules
-    from workers.host_config import load_host_config  # noqa: PLC0415 - YAML is for few jobs only
-
-    try:
-        options = load_host_config(home.config).settings.foreground.options
-    except ConfigError:
-        return rules
-    foreground = replace(rules.settings.foreground, options=options)
-    return replace(rules, settings=replace(rules.settings, foreground=foreground))
 
 
 def _refusal(found: Plan) -> Refused:

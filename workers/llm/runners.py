@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import itertools
-import json
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ import psutil
 
 from workers.llm.light_http import Down, Unknown, fetch, is_here, split
 from workers.llm.lists import blob_of
+from workers.llm.replies import parsed
 from workers.llm.tags import normal
 from workers.sockets import listening_ports
 
@@ -125,7 +125,7 @@ class Runners:
             return name
         try:
             answer = fetch(self._url, "/api/show", self._timeout_s, {"model": tag})
-            name = blob_of(json.loads(answer.body).get("modelfile")) if answer.status == http.client.OK else ""
+            name = blob_of(parsed(answer.body).get("modelfile")) if answer.status == http.client.OK else ""
         except Down:
             name = ""
         except (Unknown, ValueError, AttributeError) as error:
@@ -177,7 +177,7 @@ def slots_busy(runner: Runner) -> bool | None:
     if answer.status in (http.client.NOT_FOUND, http.client.NOT_IMPLEMENTED, http.client.UNAUTHORIZED):
         return None
     try:
-        return any(bool(slot["is_processing"]) for slot in json.loads(answer.body))
+        return any(bool(slot["is_processing"]) for slot in parsed(answer.body))
     except (ValueError, TypeError, LookupError) as error:
         raise Unknown("no list of slots") from error
 

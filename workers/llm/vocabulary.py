@@ -6,7 +6,6 @@ Both are read within limits, and whatever is wrong with them means only that the
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pipeline.errors import EvolutionError
 from workers.llm.bounded import PLAIN, bounded, refuse_compressed
 from workers.llm.light_http import other_machine
 from workers.llm.ollama import OllamaClient
+from workers.llm.replies import parsed
 from workers.llm.retry import Transient
 
 MOST_BYTES = 32 * 1024 * 1024  # of a file's metadata, or of a server's answer; the largest known ones have 15
@@ -90,7 +90,7 @@ def from_files(client: OllamaClient, tag: str, folder: Path) -> Vocabulary | Non
         manifest = file.read(MOST_MANIFEST)
     if hashlib.sha256(manifest).hexdigest() != client.digest(tag).removeprefix("sha256:"):
         return None
-    layers = json.loads(manifest)["layers"]
+    layers = parsed(manifest)["layers"]
     digest = next(_DIGEST.fullmatch(str(layer["digest"])) for layer in layers if layer["mediaType"] == MODEL_LAYER)
     if digest is None:
         return None
@@ -114,7 +114,7 @@ def from_server(client: OllamaClient, tag: str) -> Vocabulary | None:
         transport=bounded(verify=client.url.startswith("https:"), reply_s=ANSWER_S, most=MOST_BYTES),
     ) as server:  # fmt: skip
         reply = server.post("/api/show", json={"model": client.resolve(tag), "verbose": True})
-    info: Any = reply.raise_for_status().json()["model_info"]
+    info: Any = parsed(reply.raise_for_status().content)["model_info"]
     model, pre, tokens, merges = (info[f"tokenizer.ggml.{name}"] for name in ("model", "pre", "tokens", "merges"))
     if not all(isinstance(one, str) for one in (model, pre, *tokens, *merges)):
         return None
@@ -123,7 +123,7 @@ def from_server(client: OllamaClient, tag: str) -> Vocabulary | None:
 
 def _quietly(look: Callable[[], Vocabulary | None]) -> Vocabulary | None:
     with suppress(OSError, httpx.HTTPError, Transient, EvolutionError, ValueError, LookupError, TypeError, AttributeError,
-                  StopIteration, RecursionError):  # fmt: skip
+                  StopIteration):  # fmt: skip
         return look()
     return None
 

@@ -25,6 +25,7 @@ from workers.llm.bounded import MOST_BYTES
 from workers.llm.ollama import OllamaClient
 from workers.llm.ps import Unknown, look_at
 from workers.llm.retry import RunnerCrashed, Transient, retrying
+from workers.llm.runners import Runner, Runners, Unseen, slots_busy
 from workers.llm.sizes import memory_need
 
 OWN = "smollm2:360m-instruct-q4_K_M"
@@ -340,6 +341,62 @@ def test_a_list_of_loaded_models_that_is_none_says_nothing(script: Any, body: st
     with pytest.raises(Unknown):
         look_at(script.url, OWN, timeout_s=2.0, now=time.time())
     assert memory_need(rules, timeout_s=2.0).at_once_bytes is None
+
+
+def endless(piece: bytes, pause_s: float) -> Callable[[Any], None]:
+    """Begin an answer, and send the same piece again and again for five seconds."""
+
+    def act(handler: Any) -> None:
+        handler.close_connection = True
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            handler.wfile.write(piece)
+            time.sleep(pause_s)
+
+    return act
+
+
+ENDLESS_HEADS = {
+    "not yet, quickly": endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0),
+    "not yet, slowly": endless(b"HTTP/1.1 100 Continue\r\n\r\n", 0.1),
+    "a line without end": endless(b"H", 0.1),
+    "another early answer": endless(b"HTTP/1.1 103 Early\r\nX: y\r\n\r\n", 0.1),
+}
+
+
+@pytest.mark.parametrize("act", ENDLESS_HEADS.values(), ids=ENDLESS_HEADS.keys())
+def test_a_head_that_does_not_end_is_given_up_in_time(script: Any, act: Callable[[Any], None]) -> None:
+    """The time for a look is for all of it: whatever comes before the answer counts, however fast or slowly."""
+    script.acts["/api/ps"] = [act]
+    began = time.monotonic()
+
+    with pytest.raises(Unknown):
+        look_at(script.url, OWN, timeout_s=0.4, now=time.time())
+
+    assert time.monotonic() - began < 3
+
+
+def test_a_reply_that_is_never_begun_is_given_up_in_time(script: Any, client: OllamaClient) -> None:
+    """The same holds for what a model is asked: its time runs from the request."""
+    script.acts["/api/generate"] = [ENDLESS_HEADS["not yet, slowly"]]
+    began = time.monotonic()
+
+    assert named(write(client)) == "unfinished"
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"modelfile": ' + "[" * 900 + "]" * 900 + "}", '{"a":' * 100_000])
+def test_what_is_nested_without_bottom_says_nothing(script: Any, body: str) -> None:
+    """Neither the list of the loaded models nor the page of one, however deep: it is an unknown reading."""
+    for path in ("/api/ps", "/api/show", "/slots"):
+        script.acts[path] = [script.say_text(body)]
+
+    with pytest.raises(Unknown):
+        look_at(script.url, OWN, timeout_s=5.0, now=time.time())
+    with pytest.raises(Unseen):
+        Runners(script.url, OWN, (), 5.0).users()
+    with pytest.raises(Unknown):
+        slots_busy(Runner(1, 0.0, "sha256-x", int(script.url.rpartition(":")[2])))
 
 
 def test_a_list_that_drips_says_nothing(script: Any) -> None:
