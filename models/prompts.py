@@ -134,6 +134,12 @@ def versions_in_use(session: Session) -> dict[str, tuple[int, str]]:
     return {row.skill_name: (row.version, row.template) for row in rows}
 
 
+def fields_read(session: Session, skill: str) -> frozenset[str]:
+    """Return the fields of an input that the prompt in use reads; none where no prompt was noted yet."""
+    row = active(session, skill)
+    return frozenset(parse_template(row.text).reads) if row is not None else frozenset()
+
+
 def template_of(session: Session, skill: str, number: int) -> PromptTemplate:
     """Return a version's template in its two parts."""
     return parse_template(version(session, skill, number).text)

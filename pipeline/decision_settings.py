@@ -106,6 +106,10 @@ class Voting:
     live_max_tasks: int = _set(
         400, "tasks after which the incumbent is kept (live)", unit="tasks", source="decision study", low=10
     )
+    equal_tasks: int = _set(
+        100, "tasks with equal answers, and none with others, after which the incumbent is kept; 0 is never", unit="tasks",
+        source="rule of three: they differ on at most 3 % of tasks", status=_PUBLISHED, low=0,
+    )  # fmt: skip
     max_days: float = _set(7.0, "days after which the incumbent is kept", unit="d", source=_SEED, low=0.0001)
     promote_e: float = _set(
         20.0, "evidence that promotes, per challenger", unit="e-value", source="Ville: 1/0.05", status=_PUBLISHED, low=1

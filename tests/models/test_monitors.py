@@ -400,7 +400,7 @@ def test_a_check_asks_as_little_of_a_long_history_as_of_a_short_one(memory: Any,
     with memory.maker() as session, statements(memory) as seen:
         detect_case(session, memory.rules, memory.now)
 
-    assert len(seen) <= 13
+    assert len(seen) <= 15
     unbounded = [s for s in seen if "samples" in s and "LIMIT" not in s]
     assert unbounded == []
 

@@ -175,7 +175,8 @@ def test_a_large_file_is_one_batch(evoctl: Any, host: object, tmp_path: Path) ->
 
 def test_feedback_that_shows_drift_starts_a_check(evoctl: Any, host: object) -> None:
     """Twenty bad answers are reason for a check, and the result names its run."""
-    rows = b"".join(line(task_id=f"t{i}", label="bad", correct="red-barn.png", output="x.png") for i in range(40))
+    bad = {"label": "bad", "correct": "red-barn.png", "output": "x.png"}
+    rows = b"".join(line(task_id=f"t{i}", input={"description": f"Barn {i}"}, **bad) for i in range(40))
 
     said = evoctl("feedback", "import", "file-naming", "-", given=rows)
 
