@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import contents, monitors, prompts
+from models.feedback_checks import known_of, refuse_unusable
 from models.runs import ensure_skill
 from models.samples import reference
 from models.tables import AssignmentRow, BallotRow, LabelEventRow, SampleRow
@@ -38,7 +39,6 @@ _COLUMNS = (
     "judged_at",
 )
 Content = Callable[[str], str]  # names the content of a row's fields
-MAX_TASK_ID = 200  # characters
 MATURED = 1000  # silent outputs that one transaction lets count as ok; the next round takes the rest
 
 
@@ -102,7 +102,11 @@ def note_all(
     """
     ensure_skill(session, rules.skill.name, now)
     monitors.hold(session, rules)
-    content = contents.reader(session, rules.skill.name)
+    content, known = contents.reader(session, rules.skill.name), known_of(session, rules)
+    items = list(items)
+    for item in items:
+        texts = (item.output or "", item.expected or "")
+        refuse_unusable(known, item.task_id, item.fields, texts, None if item.history else item.version)
     written = [_note(session, rules, item, content, batch=batch, now=now, ballot=ballot) for item in items]
     monitors.feed(session, rules, now)
     return [
@@ -119,7 +123,6 @@ def note_all(
 def _note(
     session: Session, rules: Rules, feedback: Feedback, content: Content, *, batch: str, now: datetime, ballot: bool
 ) -> tuple[SampleRow, bool]:
-    _refuse_unkeepable(feedback)
     skill = ensure_skill(session, rules.skill.name, now)
     row = session.scalar(select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.task_id == feedback.task_id))
     new = row is None
@@ -149,15 +152,6 @@ def _note(
     session.flush()
     session.add(LabelEventRow(sample_id=row.id, batch=batch, before=before, at=now))
     return row, new
-
-
-def _refuse_unkeepable(feedback: Feedback) -> None:
-    if not 1 <= len(feedback.task_id) <= MAX_TASK_ID:
-        raise BadInput(f"A task id has 1 to {MAX_TASK_ID} characters: {feedback.task_id[:40]!r}...")
-    if any(
-        map(_unkeepable, (feedback.task_id, feedback.output or "", feedback.expected or "", *sum(feedback.fields, ())))
-    ):
-        raise BadInput(f"Task {feedback.task_id!r} has a zero byte or half a surrogate pair in its text.")
 
 
 def _assigned(session: Session, row: SampleRow) -> bool:
@@ -283,11 +277,6 @@ def _restore(session: Session, row: SampleRow, before: str) -> None:
         row.known = reference(row) is not None
     else:
         session.delete(row)
-
-
-def _unkeepable(text: str) -> bool:
-    """Tell whether some database refuses *text*."""
-    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _plain(value: object) -> object:
