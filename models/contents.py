@@ -74,6 +74,12 @@ def searched(session: Session, skill: str, horizon: int) -> set[str]:
     return set(_in_parts(session, skill, before(Split.CONFIRM), horizon))
 
 
+def held_out(session: Session, skill: str) -> int:
+    """Count the contents of the history that no search sees, with a known right answer or without: those for ballots."""
+    found = set(_in_parts(session, skill, (Split.CONFIRM,), None))
+    return len(found.difference(_in_parts(session, skill, before(Split.CONFIRM), None))) if found else 0
+
+
 def copies(session: Session, skill: str, horizon: int) -> tuple[int, int]:
     """Count the samples whose right answer is known: all of them, and those that are copies of another."""
     content = reader(session, skill)

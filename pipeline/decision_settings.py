@@ -97,7 +97,13 @@ class Voting:
         source="decision study",
         low=0,
     )
-    show_probability: float = _set(0.5, "share of tasks that become ballots", source=_SEED, low=0, high=1)
+    show_probability: float = _set(
+        0.5,
+        "share of new tasks that become ballots; of an import, of those without a verdict or assigned before",
+        source=_SEED,
+        low=0,
+        high=1,
+    )
     cards: int = _set(3, "most results on a ballot, the incumbent's among them", source=_SEED, low=2, high=4)
     from_history: bool = _set(True, "whether past inputs become ballots too, when new tasks are too few")
     open_ballots: int = _set(10, "ballots kept ready to be voted on", unit="ballots", source="issue", low=1, high=100)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from models import checks, costs, judge_checks
+from models import checks, contents, costs, judge_checks
 from models.speeds import Speed, speeds
 from pipeline.costs import (
     Labelled,
@@ -44,6 +44,7 @@ class Estimate:
         plan: what both budgets together allow; `short`: the minutes end the search before its calls do.
         judge_check: the judge's calls begin with a check of it on canaries.
         replay: task calls on held-out samples after the search; ballots, one call a prompt each, come on top.
+        ballot_inputs: tasks of the history that the replay leaves for ballots; new tasks come on top.
         speeds: of each role, measured on this machine or assumed.
         assumed_short: by speeds that are assumed in part, the minutes cannot test three proposals.
         refusal: why the run would not be started; None when it would.
@@ -55,6 +56,7 @@ class Estimate:
     judge_check: bool
     short: bool
     replay: int
+    ballot_inputs: int
     speeds: tuple[Speed, ...]
     time: ModelTime
     memory: Need
@@ -73,9 +75,12 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
     Raises:
         EvolutionError: the configuration or the database cannot be used.
     """
-    search, gate = rules.settings.search, rules.settings.gate
+    search, gate, voting = rules.settings.search, rules.settings.gate, rules.settings.voting
     with overview.read() as session:
-        labelled = costs.labelled(session, rules.skill.name)
+        labelled, held_out = (
+            costs.labelled(session, rules.skill.name),
+            contents.held_out(session, rules.skill.name),
+        )
         measured, due = speeds(session, rules), judge_checks.due(session, rules, now())
         refusal: EvolutionError | None = None
         try:
@@ -93,6 +98,7 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
         judge_check=due > 0,
         short=planned.calls < plan_of(search, labelled).calls,
         replay=replay,
+        ballot_inputs=max(0, held_out - min(labelled.confirm, voting.replay_confirm)) if voting.from_history else 0,
         speeds=measured,
         time=model_time(planned, search.budget_min, seconds, replay=replay),
         memory=memory_need(rules, timeout_s=gate.ps_timeout_s),

@@ -104,7 +104,7 @@ def test_a_verdict_that_comes_to_count_enters(memory: Any) -> None:
 def test_labels_of_other_versions_and_of_challengers_do_not_enter(memory: Any) -> None:
     """Only what the prompt in use did says something of it."""
     used(memory)
-    memory.tell("other", output="a", label=Label.BAD, version=7)
+    memory.tell("other", output="a", label=Label.BAD, version=7, history=True)
     memory.tell("no-output", label=Label.BAD)
     memory.tell("mine", output="a", label=Label.OK)
 
