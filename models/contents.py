@@ -8,6 +8,7 @@ that is looked at first: what a search may have seen is held out no more.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from sqlalchemy import select
@@ -17,7 +18,7 @@ from models.prompts import fields_read
 from models.tables import SampleRow
 from pipeline.contents import content_of
 from pipeline.domain import Split
-from pipeline.splits import before
+from pipeline.splits import SHARES, before
 
 _AT_ONCE = 1000  # rows that are held while contents are read
 _COPIES = 20  # samples of one content, on average, that a bounded count reads; ours
@@ -61,6 +62,19 @@ def labelled(
     for one in _in_parts(session, skill, earlier, horizon):
         found.pop(one, None)
     return found
+
+
+def by_part(session: Session, skill: str) -> Counter[Split]:
+    """Count the contents of `labelled` for every part, in one reading of the history."""
+    query = select(SampleRow.fields, SampleRow.split, SampleRow.known).where(SampleRow.skill_name == skill)
+    content, order = reader(session, skill), {part: place for place, (part, _) in enumerate(SHARES)}
+    first, known = dict[str, int](), set[tuple[str, int]]()
+    for fields, split, answered in session.execute(query.execution_options(yield_per=_AT_ONCE)):
+        one, place = content(fields), order[Split(split)]
+        first[one] = min(place, first.get(one, place))
+        if answered:
+            known.add((one, place))
+    return Counter(SHARES[place][0] for one, place in known if first[one] == place)
 
 
 def of_samples(session: Session, skill: str, numbers: Collection[int]) -> set[str]:

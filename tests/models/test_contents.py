@@ -103,6 +103,10 @@ def test_copies_that_an_earlier_release_spread_belong_to_the_part_that_is_looked
 
     assert [dict(one.fields)["description"] for one in held] == ["a dog"]
     assert len(items(memory, Split.SEARCH)) == 1
+    with memory.maker() as session:
+        one_reading = contents.by_part(session, "file-naming")
+        each = {part: samples.known(session, "file-naming", part) for part in Split}
+    assert {part: one_reading[part] for part in Split} == each
 
 
 def test_another_input_under_a_known_id_is_another_task(memory: Any) -> None:
