@@ -14,7 +14,7 @@ from models.runs import ensure_skill
 from models.tables import PromotionRow, PromptVersionRow
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage
-from pipeline.errors import NotFound
+from pipeline.errors import BadInput, NotFound
 from pipeline.skills import PromptTemplate, SkillSpec, parse_template
 
 
@@ -135,9 +135,12 @@ def versions_in_use(session: Session) -> dict[str, tuple[int, str]]:
 
 
 def fields_read(session: Session, skill: str) -> frozenset[str]:
-    """Return the fields of an input that the prompt in use reads; none where no prompt was noted yet."""
+    """Return the fields of an input that the prompt in use reads; none where no usable prompt was noted yet."""
     row = active(session, skill)
-    return frozenset(parse_template(row.text).reads) if row is not None else frozenset()
+    try:
+        return frozenset(parse_template(row.text).reads) if row is not None else frozenset()
+    except BadInput:  # whoever uses the prompt says so
+        return frozenset()
 
 
 def template_of(session: Session, skill: str, number: int) -> PromptTemplate:

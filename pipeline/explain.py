@@ -137,7 +137,8 @@ def copies_words(known: int, copies: int) -> str:
         return ""
     return (
         f"Of {known} tasks with a known right answer {copies} {'is a copy' if copies == 1 else 'are copies'} of others (the same "
-        "input but for case and spaces) and left out: each input counts once. Near-copies cannot be recognised and count each."
+        "input but for case and spaces) and left out: each input counts once. Near-copies cannot be recognised and count each: with "
+        "many of them the evidence says less than it seems to."
     )
 
 

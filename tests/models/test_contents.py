@@ -21,6 +21,7 @@ from pipeline.algorithms.eprocess import e_value
 from pipeline.contents import content_of
 from pipeline.decision import INCUMBENT
 from pipeline.domain import Label, Split, Stage, VariantId
+from pipeline.explain import copies_words
 from pipeline.population import Outcome
 from pipeline.replay import Replay, Replayed
 from pipeline.splits import split_of
@@ -239,3 +240,12 @@ def test_in_the_live_mode_a_content_counts_once_per_prompt(memory: Any) -> None:
         found = tally(session, test.bell.run, memory.now)
 
     assert (found.arms[0].wins, found.arms[0].losses, found.votes) == (1, 0, 2)
+
+
+def test_results_count_the_copies_that_were_left_out() -> None:
+    """And they say what cannot be recognised; without copies nothing is said."""
+    words = copies_words(150, 149)
+
+    assert words.startswith("Of 150 tasks with a known right answer 149 are copies of others")
+    assert "Near-copies cannot be recognised" in words
+    assert copies_words(150, 0) == ""
