@@ -99,7 +99,8 @@ def import_(call: Call, skill: str, file: str, *, skip_bad: bool) -> None:
     """Record many tasks from a file with one JSON object a line; `-` reads standard input.
 
     Keys: task_id, input, output, expected (or correct), label (ok or bad), at (ISO 8601), version. Nothing is written
-    when a line cannot be used, unless --skip-bad is given.
+    when a line cannot be used, unless --skip-bad is given. During a test, new tasks without a label or a known
+    answer, and those whose prompt was assigned, may become ballots.
     """
     name = "standard input" if file == "-" else Path(file).name
     with call.evolution() as evolution, _opened(file) as rows:
