@@ -74,6 +74,12 @@ def shown(session: Session, ballot: BallotRow, run: RunRow) -> Shown:
     )
 
 
+def count(session: Session, run: int, outcome: str = "") -> int:
+    """Count the ballots of *run*, all or those of one outcome; a task on which all answers were equal is one too."""
+    query = select(func.count()).where(BallotRow.run_id == run)
+    return session.scalar(query.where(BallotRow.outcome == outcome) if outcome else query) or 0
+
+
 def open_ballots(session: Session, run: int) -> int:
     """Count the ballots of *run* that wait for a vote."""
     return session.scalar(select(func.count()).where(BallotRow.run_id == run, BallotRow.outcome == "open")) or 0

@@ -17,9 +17,9 @@ from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.streams import seed32
 from pipeline.detect import DetectDecision, look
 from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage, StepState, arm_name
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Refused
 from pipeline.rules import Rules
-from pipeline.skills import RULE
+from pipeline.skills import RULE, parse_template
 
 
 def examine(session: Session, rules: Rules, now: datetime, *, forced: bool = False) -> DetectDecision:
@@ -112,12 +112,28 @@ def start_manual(
 def start_promotion(
     session: Session, rules: Rules, text: str, variant: int, now: datetime, *, forced: bool, reason: str
 ) -> Bell:
-    """Start a promotion that a person asks for."""
+    """Start a promotion that a person asks for.
+
+    Raises:
+        Refused: the variant's prompt is the one in use: another version of it would borrow the evidence of its test.
+    """
+    template, row = parse_template(text), session.get_one(VariantRow, variant)
+    if template.with_instruction(row.prompt_text).instruction == template.instruction.strip():
+        raise already_in_use(rules.skill.name, row.name or f"variant {variant}", rules.skill.version)
     version = prompts.note_version(session, rules.skill, text, now)
     return start_run(
         session, rules=rules, kind=RunKind.PROMOTION, trigger="person", stage=Stage.PROMOTE, version=version.version,
         seed=0, now=now, forced=forced, reason=reason, target_variant=variant,
     )  # fmt: skip
+
+
+def already_in_use(skill: str, name: str, version: int) -> Refused:
+    """Say that there is nothing to promote."""
+    return Refused(
+        f"{name} is the prompt that {skill} uses already (v{version}).",
+        why="A further version of the same prompt would change nothing, and count as a promotion.",
+        hint=f"evoctl results {skill}",
+    )
 
 
 def start_rollback(session: Session, rules: Rules, text: str, to: int | None, now: datetime, reason: str) -> Bell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import samples
+from models import contents
 from models.journal import MODEL_ROLES, spent
 from models.work_tables import CancelledCallRow, GateEventRow, ModelCallRow, RunRow
 from pipeline import costs
@@ -16,12 +16,10 @@ from pipeline.rules import Rules
 
 
 def labelled(session: Session, skill: str) -> Labelled:
-    """Count the samples of *skill* whose right answer is known, by split."""
+    """Count the samples of *skill*, each content once, whose right answer is known, by split."""
+    found = contents.by_part(session, skill)
     return Labelled(
-        search=samples.known(session, skill, Split.SEARCH),
-        select=samples.known(session, skill, Split.SELECT),
-        confirm=samples.known(session, skill, Split.CONFIRM),
-        report=samples.known(session, skill, Split.REPORT),
+        search=found[Split.SEARCH], select=found[Split.SELECT], confirm=found[Split.CONFIRM], report=found[Split.REPORT]
     )
 
 

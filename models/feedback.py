@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import monitors, prompts
+from models import contents, monitors, prompts
+from models.feedback_checks import known_of, refuse_unusable
 from models.runs import ensure_skill
 from models.samples import reference
-from models.tables import BallotRow, LabelEventRow, SampleRow
+from models.tables import AssignmentRow, BallotRow, LabelEventRow, SampleRow
 from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource
 from pipeline.errors import BadInput
@@ -29,6 +30,7 @@ _COLUMNS = (
         "label",
         "label_source",
         "lost",
+        "split",
         "version",
         "variant_id",
         "ballot_wanted",
@@ -36,7 +38,7 @@ _COLUMNS = (
     ),
     "judged_at",
 )
-MAX_TASK_ID = 200  # characters
+Content = Callable[[str], str]  # names the content of a row's fields
 MATURED = 1000  # silent outputs that one transaction lets count as ok; the next round takes the rest
 
 
@@ -100,7 +102,12 @@ def note_all(
     """
     ensure_skill(session, rules.skill.name, now)
     monitors.hold(session, rules)
-    written = [_note(session, rules, item, batch=batch, now=now, ballot=ballot) for item in items]
+    content, known = contents.reader(session, rules.skill.name), known_of(session, rules)
+    items = list(items)
+    for item in items:
+        texts = (item.output or "", item.expected or "")
+        refuse_unusable(known, item.task_id, item.fields, texts, None if item.history else item.version)
+    written = [_note(session, rules, item, content, batch=batch, now=now, ballot=ballot) for item in items]
     monitors.feed(session, rules, now)
     return [
         Noted(
@@ -114,42 +121,46 @@ def note_all(
 
 
 def _note(
-    session: Session, rules: Rules, feedback: Feedback, *, batch: str, now: datetime, ballot: bool
+    session: Session, rules: Rules, feedback: Feedback, content: Content, *, batch: str, now: datetime, ballot: bool
 ) -> tuple[SampleRow, bool]:
-    if not 1 <= len(feedback.task_id) <= MAX_TASK_ID:
-        raise BadInput(f"A task id has 1 to {MAX_TASK_ID} characters: {feedback.task_id[:40]!r}...")
-    if any(
-        map(_unkeepable, (feedback.task_id, feedback.output or "", feedback.expected or "", *sum(feedback.fields, ())))
-    ):
-        raise BadInput(f"Task {feedback.task_id!r} has a zero byte or half a surrogate pair in its text.")
     skill = ensure_skill(session, rules.skill.name, now)
     row = session.scalar(select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.task_id == feedback.task_id))
     new = row is None
     if row is None:
         if not feedback.fields:
-            raise BadInput(f"Task {feedback.task_id!r} is not known, and its input was not given.")
-        row = SampleRow(
-            skill_name=skill,
-            task_id=feedback.task_id,
-            fields="{}",
-            split=split_of(skill, feedback.task_id),
-            created_at=now,
-        )
+            raise BadInput(
+                f"Task {feedback.task_id!r} is not known, and its input was not given.",
+                why="The first word about a task needs what went in, also where its prompt was assigned.",
+                hint="Add --input KEY=VALUE for each field of the prompt.",
+            )
+        row = SampleRow(skill_name=skill, task_id=feedback.task_id, fields="{}", split="", created_at=now)
         before = ""
     else:
         before = json.dumps({name: _plain(getattr(row, name)) for name in _COLUMNS})
-    said = (row.label, row.label_source, row.output)
+    said, was = (row.label, row.label_source, row.output), content(row.fields)
     _fill(session, row, rules, feedback, now)
+    if not row.split or content(row.fields) != was:  # another input is another task; the same one keeps its part
+        row.split = split_of(skill, content(row.fields))
     if row.entered == monitors.NEVER and said != (row.label, row.label_source, row.output):
         row.entered = None  # another verdict, or one on an output that was missing: this one may count
     live = new and not feedback.history
+    fresh = live or (new and (row.label is None or _assigned(session, row)))
     row.batch = batch
-    row.ballot_wanted = row.ballot_wanted or ballot or (live and ballot_drawn(rules, feedback.task_id))
+    row.ballot_wanted = row.ballot_wanted or ballot or (fresh and ballot_drawn(rules, feedback.task_id))
     row.audit = row.audit or (live and audit_drawn(rules, feedback.task_id))
     session.add(row)
     session.flush()
     session.add(LabelEventRow(sample_id=row.id, batch=batch, before=before, at=now))
     return row, new
+
+
+def _assigned(session: Session, row: SampleRow) -> bool:
+    """Tell whether a host has asked for this task's prompt: then it is new, however its outcome is told.
+
+    Of an import, only that and tasks without a verdict may become ballots: tasks that were told because they failed would
+    favour any challenger.
+    """
+    return session.get(AssignmentRow, (row.skill_name, row.task_id)) is not None
 
 
 def undo(session: Session, rules: Rules, now: datetime, batch: str | None = None) -> tuple[str, int]:
@@ -268,11 +279,6 @@ def _restore(session: Session, row: SampleRow, before: str) -> None:
         row.known = reference(row) is not None
     else:
         session.delete(row)
-
-
-def _unkeepable(text: str) -> bool:
-    """Tell whether some database refuses *text*."""
-    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from models.runs import ensure_skill
 from models.tables import PromotionRow, PromptVersionRow
 from models.work_tables import RunRow, StepRow
 from pipeline.domain import Stage
-from pipeline.errors import NotFound
+from pipeline.errors import BadInput, NotFound
 from pipeline.skills import PromptTemplate, SkillSpec, parse_template
 
 
@@ -132,6 +132,15 @@ def versions_in_use(session: Session) -> dict[str, tuple[int, str]]:
     """Return number and template path of the version in use, by skill."""
     rows = session.scalars(select(PromptVersionRow).where(PromptVersionRow.active))
     return {row.skill_name: (row.version, row.template) for row in rows}
+
+
+def fields_read(session: Session, skill: str) -> frozenset[str]:
+    """Return the fields of an input that the prompt in use reads; none where no usable prompt was noted yet."""
+    row = active(session, skill)
+    try:
+        return frozenset(parse_template(row.text).reads) if row is not None else frozenset()
+    except BadInput:  # whoever uses the prompt says so
+        return frozenset()
 
 
 def template_of(session: Session, skill: str, number: int) -> PromptTemplate:

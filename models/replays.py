@@ -49,7 +49,8 @@ def replay_of(evolution: EvolutionRow | None) -> Replay | None:
 
 def replayed_samples(evolution: EvolutionRow | None) -> frozenset[int]:
     """Return the held-out tasks that a replay has used up: a vote on them would count the same answers twice."""
-    parts = _data(evolution).get("confirm", {}).values()
+    data = _data(evolution)
+    parts = [rows for part in ("confirm", "report") for rows in data.get(part, {}).values()]
     return frozenset(int(row[0]) for rows in parts for row in rows)
 
 

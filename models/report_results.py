@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import ballots
+from models import ballot_inputs, ballots, contents
 from models.replays import replay_of
 from models.stages.bandit import report_of
 from models.tables import BallotRow, SampleRow, VariantRow, VoteRow
@@ -82,7 +82,7 @@ class Results:
         mark: evidence that promotes.
         votes, cap: counted votes (in the live mode tasks), and how many end the test.
         skipped: votes that asks not to be counted; `undone`: votes that were taken back.
-        equal: inputs on which all prompts gave the same result, so that there was nothing to vote on.
+        equal: inputs on which all prompts gave the same result, so that there was nothing to vote on; `balloted`: all that were tried.
         expired: ballots that nobody voted on in time.
         selected, confirmed: logged tasks that chose the challengers, and held-out ones that the votes start from.
         behind: challengers that the replay left out.
@@ -111,6 +111,7 @@ class Results:
     skipped: int
     undone: int
     equal: int
+    balloted: int
     expired: int
     open_ballots: int
     selected: int
@@ -145,8 +146,8 @@ def results(session: Session, skill: str, now: datetime, run: int | None = None)
         run=row.id, skill=row.skill_name, simulated=row.simulated, policy=voting.policy, mode=voting.mode,
         version=row.version, reason=row.reason, stage=stage or "", ending=row.ending, voting_since=tally.since,
         ended_at=row.ended_at, votes=tally.votes, cap=cap(rules), max_days=voting.max_days, mark=mark(rules, tally),
-        skipped=_skipped(session, row.id), undone=_undone(session, row.id), equal=_ballots(session, row.id, "equal"),
-        expired=_ballots(session, row.id, "expired"), open_ballots=ballots.open_ballots(session, row.id),
+        skipped=_skipped(session, row.id), undone=_undone(session, row.id), equal=ballots.count(session, row.id, "equal"), balloted=ballots.count(session, row.id),
+        expired=ballots.count(session, row.id, "expired"), open_ballots=ballots.open_ballots(session, row.id),
         selected=selected, confirmed=confirmed, behind=_behind(session, row.id),
         restarted=evolution.restarted if evolution else "",
         arms=_arms(session, row, rules, tally, verdict), verdict=_words(row, stage or "", verdict, tally),
@@ -172,11 +173,14 @@ def _notes(
     found: explain.Ahead | None,
 ) -> tuple[str, ...]:  # fmt: skip
     """Say what the figures mean, and what they cannot show."""
+    starved = ballot_inputs.starved(session, run) if found else ""
     said = [
-        explain.outlook_words(first.name, found) if first and found else "",
+        starved or (explain.outlook_words(first.name, found) if first and found else ""),
+        explain.alike_words(ballots.count(session, run.id, "equal"), ballots.count(session, run.id)),
         explain.cannot_show(rules, confirmed),
         explain.biased_words(rules, len(tally.arms)),
         explain.selected_words(*_selection(session, rules, run.version)),
+        explain.copies_words(*contents.copies(session, rules.skill.name, run.horizon)) if confirmed else "",
     ]
     return tuple(sentence for sentence in said if sentence)
 
@@ -250,10 +254,6 @@ def _words(row: RunRow, stage: str, verdict: Verdict, tally: Tally) -> str:
     if stage == Stage.PROMOTE:
         return f"Decided: {verdict.reason}. The configuration is about to be changed."
     return f"Not decided: {verdict.reason}."
-
-
-def _ballots(session: Session, run: int, outcome: str) -> int:
-    return session.scalar(select(func.count()).where(BallotRow.run_id == run, BallotRow.outcome == outcome)) or 0
 
 
 def _skipped(session: Session, run: int) -> int:

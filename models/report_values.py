@@ -70,6 +70,9 @@ class RunLine:
     created_at: datetime
     ended_at: datetime | None
     progress: Progress | None = None
+    equal: int = 0
+    balloted: int = 0
+    starved: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

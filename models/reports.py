@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from models import ballots, costs, monitors
+from models import ballot_inputs, ballots, costs, monitors
 from models.report_values import (
     Accuracy,
     PromotionLine,
@@ -172,6 +172,9 @@ def run_line(session: Session, row: RunRow) -> RunLine:
         open_ballots=ballots.open_ballots(session, row.id) if voting else 0,
         ending=row.ending, ending_reason=row.ending_reason, simulated=row.simulated, created_at=row.created_at,
         ended_at=row.ended_at, progress=costs.progress(session, row, rules) if breeding else None,
+        equal=ballots.count(session, row.id, "equal") if voting else 0,
+        balloted=ballots.count(session, row.id) if voting else 0,
+        starved=ballot_inputs.starved(session, row) if voting and step and step.stage == Stage.BANDIT else "",
     )  # fmt: skip
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from models.tables import BallotRow, SampleRow
-from models.work_tables import RunRow
+from models import contents
+from models.tables import SampleRow
 from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource, SampleId, Split
 from pipeline.fitness import Item
@@ -20,6 +21,7 @@ from pipeline.rules import Rules
 
 AUDIT_AGE = timedelta(days=30)  # older answers say nothing of now; ours
 AUDIT_ANSWERS = 50  # newest answers that are counted; ours
+_AT_ONCE = 200  # rows that are held while samples are looked through
 
 
 def reference(row: SampleRow) -> str | None:
@@ -36,11 +38,21 @@ def fields_of(row: SampleRow) -> tuple[tuple[str, str], ...]:
 
 
 def items(
-    session: Session, skill: str, split: Split, *, horizon: int | None, limit: int, seed: int
+    session: Session,
+    skill: str,
+    split: Split,
+    *,
+    horizon: int | None,
+    limit: int,
+    seed: int,
+    without: Collection[str] = (),
 ) -> tuple[Item, ...]:
-    """Draw at most *limit* labelled samples of *split* at random, the same ones for the same seed."""
-    names = _with_reference(skill, split, horizon).with_only_columns(SampleRow.id, SampleRow.task_id)
-    drawn = sorted((fraction(f"{seed}:{task}"), number) for number, task in session.execute(names))[:limit]
+    """Draw at most *limit* labelled contents of *split*, none of *without*, at random, the same ones for the same seed."""
+    there = contents.labelled(session, skill, split=split, horizon=horizon)
+    drawn = sorted(
+        (fraction(f"{seed}:{content}"), number) for content, number in there.items() if content not in without
+    )
+    drawn = drawn[:limit]
     rows = {row.id: row for row in session.scalars(select(SampleRow).where(SampleRow.id.in_([i for _, i in drawn])))}
     return tuple(_item(rows[number]) for _, number in drawn)
 
@@ -63,46 +75,29 @@ def frozen(session: Session, remembered: Sequence[Sequence[Any]]) -> tuple[Item,
 
 
 def usable(session: Session, skill: str, *, most: int | None = None) -> int:
-    """Count the samples of the search split whose right answer is known, up to *most*."""
+    """Count the contents of the search split whose right answer is known, up to *most*."""
     return known(session, skill, Split.SEARCH, most=most)
 
 
 def known(
     session: Session, skill: str, split: Split | None = None, *, horizon: int | None = None, most: int | None = None
 ) -> int:
-    """Count the samples, of *split* or of all, whose right answer is known.
-
-    Args:
-        session: open transaction.
-        skill: its name.
-        split: of this part only.
-        horizon: leave later samples out.
-        most: stop counting there; a check that needs to know whether there are a few must not read a million.
-    """
-    query = select(SampleRow.id).where(SampleRow.skill_name == skill, SampleRow.known.is_(True))
-    if horizon is not None:
-        query = query.where(SampleRow.id <= horizon)
-    if split is not None:
-        query = query.where(SampleRow.split == split)
-    return session.scalar(select(func.count()).select_from(query.limit(most).subquery())) or 0
+    """Count the contents, of *split* or of all, whose right answer is known; see `contents.labelled`."""
+    return len(contents.labelled(session, skill, split=split, horizon=horizon, most=most))
 
 
 def newest_known(session: Session, skill: str, limit: int) -> tuple[Item, ...]:
-    """Return the newest samples whose right answer is known, newest first."""
+    """Return the newest contents whose right answer is known, newest first."""
     query = (
         select(SampleRow).where(SampleRow.skill_name == skill, SampleRow.known.is_(True)).order_by(SampleRow.id.desc())
     )
-    return tuple(_item(row) for row in session.scalars(query.limit(limit)))
+    return tuple(_item(row) for row in islice(_distinct(session, skill, query), limit))
 
 
 def failures(session: Session, skill: str, *, horizon: int, limit: int) -> tuple[Failure, ...]:
-    """Return the newest failures of the search split, for the generator to read."""
-    rows = session.scalars(
-        _judged(skill, Label.BAD)
-        .where(SampleRow.id <= horizon)
-        .order_by(SampleRow.judged_at.desc(), SampleRow.id.desc())
-        .limit(limit)
-    )
+    """Return the newest failures of the search split, each content once, for the generator to read."""
+    query = _judged(skill, Label.BAD).where(SampleRow.id <= horizon)
+    rows = _distinct(session, skill, query.order_by(SampleRow.judged_at.desc(), SampleRow.id.desc()))
     return tuple(
         Failure(
             shown=shown_input(fields_of(row)),
@@ -110,13 +105,14 @@ def failures(session: Session, skill: str, *, horizon: int, limit: int) -> tuple
             expected=row.expected or "",
             lost=tuple(word for word in row.lost.split(",") if word),
         )
-        for row in rows
+        for row in islice(rows, limit)
     )
 
 
 def successes(session: Session, skill: str, *, horizon: int, limit: int) -> tuple[Success, ...]:
     """Return accepted samples of the search split, spread over the history rather than only the newest."""
-    rows = list(session.scalars(_judged(skill, Label.OK).where(SampleRow.id <= horizon).order_by(SampleRow.id)))
+    query = _judged(skill, Label.OK).where(SampleRow.id <= horizon).order_by(SampleRow.id)
+    rows = list(_distinct(session, skill, query))
     step = max(1, len(rows) // limit) if limit else 1
     return tuple(Success(shown=shown_input(fields_of(row)), output=row.output or "") for row in rows[::step][:limit])
 
@@ -172,27 +168,6 @@ def audit_open(session: Session, skill: str, now: datetime, limit: int) -> list[
     return list(session.scalars(query.order_by(SampleRow.created_at.desc(), SampleRow.id.desc()).limit(limit)))
 
 
-def ballot_tasks(
-    session: Session, run: RunRow, replayed: Collection[int], *, from_history: bool, limit: int
-) -> list[SampleRow]:
-    """Return inputs that may become ballots of *run*: new tasks that were drawn first, then the history's held-out part.
-
-    Never one that the search, the judge or the selection saw, and none that was *replayed*: a vote on it would count the
-    same answers a second time.
-    """
-    taken = select(BallotRow.sample_id).where(BallotRow.run_id == run.id)
-    allowed: ColumnElement[bool] = SampleRow.ballot_wanted.is_(True) & (SampleRow.id > run.horizon)
-    if from_history:
-        allowed = or_(allowed, (SampleRow.split == Split.CONFIRM) & (SampleRow.id <= run.horizon))
-    query = (
-        select(SampleRow)
-        .where(SampleRow.skill_name == run.skill_name, allowed, SampleRow.id.not_in(taken))
-        .order_by(SampleRow.id.desc())  # new ones first
-        .limit(limit + len(replayed))
-    )
-    return [row for row in session.scalars(query) if row.id not in replayed][:limit]
-
-
 def horizon(session: Session, skill: str) -> int:
     """Return the newest sample's id; later ones are not looked at by a search that has begun."""
     return session.scalar(select(func.max(SampleRow.id)).where(SampleRow.skill_name == skill)) or 0
@@ -202,13 +177,13 @@ def _item(row: SampleRow) -> Item:
     return Item(sample=SampleId(row.id), fields=fields_of(row), expected=reference(row) or "")
 
 
-def _with_reference(skill: str, split: Split, horizon_id: int | None) -> Select[SampleRow]:
-    query = select(SampleRow).where(
-        SampleRow.skill_name == skill,
-        SampleRow.split == split,
-        SampleRow.known.is_(True),
-    )
-    return query if horizon_id is None else query.where(SampleRow.id <= horizon_id)
+def _distinct(session: Session, skill: str, query: Select[SampleRow]) -> Iterator[SampleRow]:
+    """Yield the first row of each content, in the order of *query*."""
+    content, met = contents.reader(session, skill), set[str]()
+    for row in session.scalars(query.execution_options(yield_per=_AT_ONCE)):
+        if (one := content(row.fields)) not in met:
+            met.add(one)
+            yield row
 
 
 def _judged(skill: str, label: Label) -> Select[SampleRow]:

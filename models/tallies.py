@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models import contents
 from models.replays import flags_of
-from models.tables import AssignmentRow, BallotCardRow, BallotRow, VariantRow, VoteRow
+from models.tables import AssignmentRow, BallotCardRow, BallotRow, SampleRow, VariantRow, VoteRow
 from models.work_tables import EvolutionRow, RunRow
 from pipeline.decision import INCUMBENT, LIVE, Arm, Paired, Tally
 from pipeline.domain import Choice, Fate, Label, VariantId
@@ -61,8 +63,11 @@ def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
     if json.loads(run.rules).get("settings", {}).get("voting", {}).get("mode") == LIVE:
         patience = timedelta(hours=Rules.from_json(run.rules).settings.triggers.implicit_ok_h)
         votes = _count_tasks(session, run_id, evolution, counts, now - patience if now else None)
+        sizes = []
     else:
-        votes = _count_votes(session, run_id, evolution, counts)
+        cards = cards_of(session, run_id, evolution.comparison if evolution else 0)
+        votes = _count_votes(session, run_id, evolution, counts, cards)
+        sizes = [len(on_it) for on_it in cards.values()]
     return Tally(
         arms=tuple(_arm(row, counts[row.variant_id]) for row in rows),
         votes=votes,
@@ -70,6 +75,8 @@ def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
         picks=counts[INCUMBENT].picks,
         losses=counts[INCUMBENT].losses,
         shown=counts[INCUMBENT].shown,
+        equal=sizes.count(1),
+        differing=len(sizes) - sizes.count(1),
     )
 
 
@@ -101,10 +108,15 @@ def _arm(row: VariantRow, counts: _Counts) -> Arm:
     )  # fmt: skip
 
 
-def _count_votes(session: Session, run: int, evolution: EvolutionRow | None, counts: dict[int, _Counts]) -> int:
+def _count_votes(
+    session: Session,
+    run: int,
+    evolution: EvolutionRow | None,
+    counts: dict[int, _Counts],
+    cards: dict[int, dict[int, Card]],
+) -> int:
     """Count the votes of the newest comparison; returns how many use up the cap."""
     comparison = evolution.comparison if evolution else 0
-    cards = cards_of(session, run, comparison)
     for ballot in cards.values():
         _count_answers(ballot, counts)
     rows = session.execute(
@@ -156,22 +168,14 @@ def _count_tasks(
     Whichever prompt is used for how many tasks, the k-th outcomes of two prompts are a fair pair; so drawing the better one
     more often cannot make evidence. In the order of arrival it could: failures are told before successes, and the prompt
     that was used less has fewer of the early ones. So a prompt's outcomes count up to its first task that may still have
-    one, and a task that has none after the time of silence is passed over.
+    one, and a task that has none after the time of silence is passed over. A content counts once per prompt.
     """
     if evolution is None or evolution.voting_since is None:
         return 0  # its replay comes first
-    rows = session.execute(
-        select(AssignmentRow.variant_id, AssignmentRow.outcome, AssignmentRow.created_at)
-        .where(AssignmentRow.run_id == run, AssignmentRow.created_at >= evolution.voting_since)
-        .order_by(AssignmentRow.created_at, AssignmentRow.task_id)
-    )
     settled: dict[int, list[bool]] = {arm: [] for arm in counts}
     open_ended: set[int] = set()
     told = 0
-    for variant, outcome, given in rows:
-        arm = variant or INCUMBENT
-        if arm not in counts:
-            continue
+    for arm, outcome, given in _tasks(session, run, evolution.voting_since, counts):
         if outcome is None:
             if given_up is None or given > given_up:
                 open_ended.add(arm)
@@ -187,3 +191,25 @@ def _count_tasks(
             pairs = Counter(zip(flags, settled[INCUMBENT], strict=False))
             counts[arm].wins, counts[arm].losses = pairs[True, False], pairs[False, True]
     return told
+
+
+def _tasks(
+    session: Session, run: int, since: datetime, arms: Container[int]
+) -> Iterator[tuple[int, str | None, datetime]]:
+    """Yield prompt, outcome and time of a live test's tasks, in their order, without further copies of a prompt's inputs."""
+    rows = session.execute(
+        select(AssignmentRow.variant_id, AssignmentRow.outcome, AssignmentRow.created_at, SampleRow.fields)
+        .outerjoin(
+            SampleRow,
+            (SampleRow.skill_name == AssignmentRow.skill_name) & (SampleRow.task_id == AssignmentRow.task_id),
+        )
+        .where(AssignmentRow.run_id == run, AssignmentRow.created_at >= since)
+        .order_by(AssignmentRow.created_at, AssignmentRow.task_id)
+    )
+    content, met = contents.reader(session, session.get_one(RunRow, run).skill_name), set[tuple[int, str]]()
+    for variant, outcome, given, fields in rows:
+        arm = variant or INCUMBENT
+        one = (arm, content(fields) if fields is not None else "")
+        if arm in arms and (outcome is None or one not in met):
+            met |= {one} if fields is not None and outcome is not None else set()
+            yield arm, outcome, given

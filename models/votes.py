@@ -8,10 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import prompts, samples, steps
+from models import ballot_inputs, prompts, steps
 from models.ballots import cards as cards_of
 from models.ballots import close_ballots, open_ballots
-from models.replays import replayed_samples
 from models.runs import Bell, add_step, end_run
 from models.tables import BallotCardRow, BallotRow, VoteRow
 from models.tallies import arm_rows, tally
@@ -204,5 +203,4 @@ def _wants_ballots(session: Session, run: RunRow) -> bool:
     voting = Rules.from_json(run.rules).settings.voting
     if voting.mode == LIVE or open_ballots(session, run.id) >= voting.open_ballots:
         return False
-    used = replayed_samples(session.get(EvolutionRow, run.id))
-    return bool(samples.ballot_tasks(session, run, used, from_history=voting.from_history, limit=1))
+    return ballot_inputs.any_left(session, run, from_history=voting.from_history)

@@ -104,6 +104,7 @@ def bandit(case: BanditCase) -> Flow[BanditDecision]:
     ballots: tuple[Ballot, ...] = ()
     if verdict.next is Waiting.FOR_VOTES and case.rules.settings.voting.mode != LIVE:
         ballots = yield from watched(_ballots(case, verdict), served)
+        verdict = decide(case.rules, _with_ballots(case.tally, ballots), case.now)
     if len(served | {case.served_by} - {""}) > 1:
         return _anew(verdict, "the task model or Ollama changed")
     return BanditDecision(
@@ -130,6 +131,12 @@ def with_replay(tally: Tally, found: Replay) -> Tally:
             for v in kept
         ),
     )
+
+
+def _with_ballots(tally: Tally, made: tuple[Ballot, ...]) -> Tally:
+    """Return the tally with new ballots: whether the prompts answered alike is known before any vote."""
+    equal = sum(len(one.cards) == 1 for one in made)
+    return replace(tally, equal=tally.equal + equal, differing=tally.differing + len(made) - equal)
 
 
 def _anew(verdict: Verdict, why: str) -> BanditDecision:

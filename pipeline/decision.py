@@ -81,6 +81,7 @@ class Tally:
     Attributes:
         votes: all votes that count towards the cap: picks, ties and "none"; in the live mode tasks with an outcome.
         since: when voting began; None before the first ballot.
+        equal, differing: tasks for ballots on which all prompts gave the same answer, and on which they did not.
         picks, shown: of the prompt in use; `losses`: votes for another prompt beside it, in the live mode failures.
     """
 
@@ -90,6 +91,8 @@ class Tally:
     picks: int = 0
     losses: int = 0
     shown: int = 0
+    equal: int = 0
+    differing: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +143,10 @@ def by_evidence(rules: Rules, tally: Tally, now: datetime) -> Verdict:
         return verdict(Stage.PROMOTE, f"{counted(rules, first)}; {found}", first.variant)
     if len(dropped) == len(tally.arms):
         return verdict(Ending.KEPT_INCUMBENT, f"every challenger lost too often to go on: {counted(rules, first)}")
-    if tally.votes >= cap(rules):
-        few = f"{tally.votes} {_units(rules)} did not show a better prompt"
-        return verdict(Ending.KEPT_INCUMBENT, f"{few}: {doubt}" if doubt else few)
     end = None if tally.since is None else tally.since + timedelta(days=voting.max_days)
-    if end is not None and now >= end:
-        late = f"{voting.max_days:g} days brought {tally.votes} {_units(rules)}: not enough to tell"
-        return verdict(Ending.KEPT_INCUMBENT, f"{late}; {doubt}" if doubt else late)
+    alike = "" if reached else _alike(rules, tally)
+    if over := alike or _over(rules, tally, now, end, doubt):
+        return verdict(Ending.KEPT_INCUMBENT, over)
     waiting = doubt or (f"a promotion waits for votes or time: {found}" if reached else f"best {found}")
     due = _due(rules, tally, end) if reached and not doubt else end
     return verdict(Waiting.FOR_VOTES, f"{waiting} after {tally.votes} {_units(rules)}", due=due)
@@ -201,6 +201,34 @@ def counted(rules: Rules, arm: Arm) -> str:
     if not replayed:
         return votes
     return f"{votes} and {arm.replay_wins} of {replayed} replayed tasks on which they differ"
+
+
+def _over(rules: Rules, tally: Tally, now: datetime, end: datetime | None, doubt: str) -> str:
+    """Say that votes or days are used up; empty while some are left."""
+    if tally.votes >= cap(rules):
+        few = f"{tally.votes} {_units(rules)} did not show a better prompt"
+        return f"{few}: {doubt}" if doubt else few
+    if end is None or now < end:
+        return ""
+    late = f"{rules.settings.voting.max_days:g} days brought {tally.votes} {_units(rules)}: not enough to tell"
+    return f"{late}; {doubt}" if doubt else late
+
+
+def _alike(rules: Rules, tally: Tally) -> str:
+    """Say that the prompts have never answered differently, on enough tasks to be sure; empty when they have or may.
+
+    Only while no task of the comparison differed at all: looked at again and again, a long run of equal answers among
+    others would come by chance.
+    """
+    least = rules.settings.voting.equal_tasks
+    replayed = any(arm.replay_wins or arm.replay_losses for arm in tally.arms)
+    if not least or tally.differing or replayed or tally.equal < least:
+        return ""
+    most = 1 - 0.05 ** (1 / tally.equal)  # exact; about 3 / n
+    return (
+        f"the prompts answered alike on all of {tally.equal} tasks: they differ on at most {most:.1%} of tasks, with 95 % "
+        "confidence"
+    )
 
 
 def _doubt(rules: Rules, arm: Arm) -> str:

@@ -97,7 +97,13 @@ class Voting:
         source="decision study",
         low=0,
     )
-    show_probability: float = _set(0.5, "share of tasks that become ballots", source=_SEED, low=0, high=1)
+    show_probability: float = _set(
+        0.5,
+        "share of new tasks that become ballots; of an import, of those without a verdict or assigned before",
+        source=_SEED,
+        low=0,
+        high=1,
+    )
     cards: int = _set(3, "most results on a ballot, the incumbent's among them", source=_SEED, low=2, high=4)
     from_history: bool = _set(True, "whether past inputs become ballots too, when new tasks are too few")
     open_ballots: int = _set(10, "ballots kept ready to be voted on", unit="ballots", source="issue", low=1, high=100)
@@ -106,6 +112,10 @@ class Voting:
     live_max_tasks: int = _set(
         400, "tasks after which the incumbent is kept (live)", unit="tasks", source="decision study", low=10
     )
+    equal_tasks: int = _set(
+        100, "tasks with equal answers, and none with others, after which the incumbent is kept; 0 is never", unit="tasks",
+        source="rule of three: they differ on at most 3 % of tasks", status=_PUBLISHED, low=0,
+    )  # fmt: skip
     max_days: float = _set(7.0, "days after which the incumbent is kept", unit="d", source=_SEED, low=0.0001)
     promote_e: float = _set(
         20.0, "evidence that promotes, per challenger", unit="e-value", source="Ville: 1/0.05", status=_PUBLISHED, low=1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipeline.algorithms.duel import outlook
 from pipeline.decision import LIVE, Arm, Tally, cap, mark, replay_evidence
@@ -32,6 +33,7 @@ class Ahead:
 
     Attributes:
         rate: the leader's win rate, estimated as (wins + 1) / (wins + losses + 2).
+        compared: comparisons that it rests on; with none it is a guess.
         promote: chance of its promotion.
         soonest, latest: further votes within which a quarter, and three quarters, of such tests are decided.
     """
@@ -40,6 +42,7 @@ class Ahead:
     promote: float
     soonest: int
     latest: int
+    compared: int = 1
 
 
 def ahead(rules: Rules, tally: Tally, leader: Arm) -> Ahead | None:
@@ -56,7 +59,7 @@ def ahead(rules: Rules, tally: Tally, leader: Arm) -> Ahead | None:
         start=replay_evidence(rules, leader), ties=ties,
     )  # fmt: skip
     soonest, _, latest = found.quartiles
-    return Ahead(rate=rate, promote=found.promote, soonest=soonest, latest=latest)
+    return Ahead(rate=rate, promote=found.promote, soonest=soonest, latest=latest, compared=decisive)
 
 
 def outlook_words(leader: str, found: Ahead) -> str:
@@ -65,6 +68,11 @@ def outlook_words(leader: str, found: Ahead) -> str:
         return "The next look decides."
     span = f"{found.soonest} to {found.latest}" if found.soonest < found.latest else str(found.latest)
     more = f"About {span} more vote{'s' if found.latest > 1 else ''} should decide"
+    if not found.compared:
+        return (
+            f"{more}. No vote has compared {leader} yet: if it won half of its comparisons, it would be promoted with a "
+            f"chance of {found.promote:.0%}."
+        )
     return (
         f"{more}; if {leader} goes on winning {found.rate:.0%} of its comparisons, it is promoted with a chance of "
         f"{found.promote:.0%}."
@@ -120,6 +128,37 @@ def selected_words(known: int, known_bad: int, judged: int, judged_bad: int) -> 
     return (
         f"The data are selected: of the tasks with a known right answer {there:.0%} went wrong, of all judged tasks "
         f"{everywhere:.0%}. What the replay shows holds for the former."
+    )
+
+
+def copies_words(known: int, copies: int) -> str:
+    """Say how many logged tasks count no second time, and what that cannot find; empty where there are none."""
+    if not copies:
+        return ""
+    return (
+        f"Of {known} tasks with a known right answer {copies} {'is a copy' if copies == 1 else 'are copies'} of others (the same "
+        "input but for case and spaces) and left out: each input counts once. Near-copies cannot be recognised and count each: with "
+        "many of them the evidence says less than it seems to."
+    )
+
+
+def alike_words(equal: int, tasks: int) -> str:
+    """Say on how many tasks no vote can tell the prompts apart; empty where there are none."""
+    if not equal:
+        return ""
+    return f"{equal} of {tasks} tasks got the same answer from all prompts: no vote can tell them apart there."
+
+
+def no_inputs_words(skill: str, replayed: int, balloted: int, ends: datetime | None) -> str:
+    """Say that a test waits for votes that cannot come, and what would bring some."""
+    used = [f"the replay used {replayed} tasks of the history"] * bool(replayed)
+    used += [f"{balloted} tasks were on ballots"] * bool(balloted)
+    why = f": {' and '.join(used)}" if used else ""
+    end = f", or the test ends on {ends:%Y-%m-%d %H:%M} UTC" if ends is not None else ""
+    return (
+        f"No inputs are left for ballots{why}. New tasks come by evoctl feedback add {skill}, by evoctl outcome, and by "
+        f"evoctl feedback import {skill} of tasks without a verdict; a share of them (voting.show_probability) becomes "
+        f"ballots{end}."
     )
 
 

@@ -269,13 +269,20 @@ def comparisons_needed(rate: float, *, rule: Stopping = USUAL, chance: float = F
     Raises:
         ValueError: *rate* is no probability.
     """
-    found = outlook(rate, MOST_COMPARISONS, rule.mark, 0.0, rule.a, rule.b)
-    promoted = np.array(found.promote_at)
+    promoted, cap = _promotions(rate, rule, chance)
+    return None if cap is None else float(np.arange(cap) @ promoted[:cap] + cap * (1 - promoted[:cap].sum()))
+
+
+def _promotions(rate: float, rule: Stopping, chance: float) -> tuple[np.ndarray, int | None]:
+    """Return the chance of a promotion at each number of comparisons, and the cap that is just high enough."""
+    promoted = np.array(outlook(rate, MOST_COMPARISONS, rule.mark, 0.0, rule.a, rule.b).promote_at)
     reached = np.flatnonzero(np.cumsum(promoted) >= chance)
-    if not reached.size:
-        return None
-    cap = int(reached[0])
-    return float(np.arange(cap) @ promoted[:cap] + cap * (1 - promoted[:cap].sum()))
+    return promoted, int(reached[0]) if reached.size else None
+
+
+def comparisons_cap(rate: float, *, rule: Stopping = USUAL, chance: float = FOUND) -> int | None:
+    """Return the comparisons that a test as in `comparisons_needed` must be allowed; None where a thousand are too few."""
+    return _promotions(rate, rule, chance)[1]
 
 
 def _first(found: Callable[[float], bool], most: float) -> float | None:

@@ -56,6 +56,11 @@ class PromptTemplate:
         """The file's content."""
         return f"{self.instruction.strip()}\n{RULE}\n{self.frame.strip()}\n"
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The input's fields that the frame carries, in its order."""
+        return tuple(dict.fromkeys(PLACEHOLDER.findall(self.frame)))
+
     def with_instruction(self, instruction: str) -> PromptTemplate:
         """Return the same frame under another instruction."""
         return PromptTemplate(instruction.strip(), self.frame)

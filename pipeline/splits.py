@@ -1,4 +1,4 @@
-"""Which part of the pipeline may look at a sample: one draw from its id serves every stage."""
+"""Which part of the pipeline may look at a sample: one draw from its content serves every stage."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ SHARES: tuple[tuple[Split, float], ...] = (
 """Each split's share of a skill's samples; ours. A change would move samples between splits and so is not a setting."""
 
 
-def split_of(skill: str, task_id: str) -> Split:
-    """Return the split of one sample: the same for ever, independent between skills and between ids.
+def split_of(skill: str, content: str) -> Split:
+    """Return the split of one content: the same for ever and for all its copies, independent between skills and contents.
 
     >>> split_of("file-naming", "task-1")
     <Split.CONFIRM: 'confirm'>
     """
-    place = fraction(f"split\0{skill}\0{task_id}")
+    place = fraction(f"split\0{skill}\0{content}")
     for split, share in SHARES:
         if place < share:
             return split
         place -= share
     return SHARES[-1][0]
+
+
+def before(split: Split) -> tuple[Split, ...]:
+    """Return the splits that are looked at before *split*: what has a copy there is held out no more."""
+    order = [one for one, _ in SHARES]
+    return tuple(order[: order.index(split)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from models import checks, costs, judge_checks
+from models import checks, contents, costs, judge_checks
 from models.speeds import Speed, speeds
 from pipeline.costs import (
     Labelled,
@@ -45,6 +45,7 @@ class Estimate:
         second_judge: the most calls of a second judge, a check of it apart.
         judge_check: the judge's calls begin with a check of it on canaries.
         replay: task calls on held-out samples after the search; ballots, one call a prompt each, come on top.
+        ballot_inputs: tasks of the history that the replay leaves for ballots; new tasks come on top.
         speeds: of each role, measured on this machine or assumed.
         assumed_short: by speeds that are assumed in part, the minutes cannot test three proposals.
         refusal: why the run would not be started; None when it would.
@@ -57,6 +58,7 @@ class Estimate:
     short: bool
     replay: int
     second_judge: int
+    ballot_inputs: int
     speeds: tuple[Speed, ...]
     time: ModelTime
     memory: Need
@@ -75,9 +77,12 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
     Raises:
         EvolutionError: the configuration or the database cannot be used.
     """
-    search, gate = rules.settings.search, rules.settings.gate
+    search, gate, voting = rules.settings.search, rules.settings.gate, rules.settings.voting
     with overview.read() as session:
-        labelled = costs.labelled(session, rules.skill.name)
+        labelled, held_out = (
+            costs.labelled(session, rules.skill.name),
+            contents.held_out(session, rules.skill.name),
+        )
         measured, due = speeds(session, rules), judge_checks.due(session, rules, now())
         refusal: EvolutionError | None = None
         try:
@@ -97,6 +102,7 @@ def estimate(overview: Overview, rules: Rules, *, force: bool) -> Estimate:
         short=planned.calls < plan_of(search, labelled).calls,
         replay=replay,
         second_judge=second,
+        ballot_inputs=max(0, held_out - min(labelled.confirm, voting.replay_confirm)) if voting.from_history else 0,
         speeds=measured,
         time=model_time(planned, search.budget_min, seconds, replay=replay),
         memory=memory_need(rules, timeout_s=gate.ps_timeout_s),

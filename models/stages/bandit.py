@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from models import ballots, prompts, replays, samples, votes
+from models import ballot_inputs, ballots, contents, prompts, replays, samples, votes
 from models.steps import Claim
 from models.tables import BallotCardRow, BallotRow, VariantRow
 from models.tallies import arm_rows, tally
@@ -29,9 +29,10 @@ def load_bandit(session: Session, mine: Claim, now: datetime) -> BanditCase:
     run, evolution = session.get_one(RunRow, mine.run), session.get_one(EvolutionRow, mine.run)
     voting = mine.rules.settings.voting
     replayed = replays.replayed_samples(evolution)
-    held = () if evolution.replay else _items(session, mine, run, Split.CONFIRM, voting.replay_confirm)
-    using = replayed | {int(item.sample) for item in held}
-    tasks = samples.ballot_tasks(session, run, using, from_history=voting.from_history, limit=_TASKS)
+    held = () if evolution.replay else _held(session, mine, run, Split.CONFIRM, voting.replay_confirm)
+    report = () if evolution.replay else _held(session, mine, run, Split.REPORT, _REPORT_ITEMS)
+    using = replayed | {int(item.sample) for item in (*held, *report)}
+    tasks = ballot_inputs.ballot_tasks(session, run, using, from_history=voting.from_history, limit=_TASKS)
     fresh = now - timedelta(hours=voting.ballot_expiry_h)
     waiting, oldest = session.execute(
         select(func.count(), func.min(BallotRow.created_at)).where(
@@ -53,7 +54,7 @@ def load_bandit(session: Session, mine: Claim, now: datetime) -> BanditCase:
         made=_made(session, mine.run),
         select_items=() if evolution.replay else _select_items(session, mine, run, evolution),
         confirm_items=held,
-        report_items=() if evolution.replay else _items(session, mine, run, Split.REPORT, _REPORT_ITEMS),
+        report_items=report,
         known=replays.known(session, mine.run) if not evolution.comparison else {},
         replayed=bool(evolution.replay),
         unseen=not evolution.samples,  # a search confirms its best on the select part, and so has chosen by it
@@ -119,8 +120,12 @@ def _save_replay(session: Session, evolution: EvolutionRow, found: Replay) -> No
             row.fate_reason = found.reason
 
 
-def _items(session: Session, mine: Claim, run: RunRow, split: Split, limit: int) -> tuple[Item, ...]:
-    return samples.items(session, mine.skill, split, horizon=run.horizon, limit=limit, seed=mine.seed)
+def _held(session: Session, mine: Claim, run: RunRow, split: Split, limit: int) -> tuple[Item, ...]:
+    """Draw held-out samples, none of a content that the run's search was measured on, whatever became of that sample."""
+    evolution = session.get_one(EvolutionRow, run.id)
+    kept = json.loads(evolution.samples) if evolution.samples else {}
+    used = contents.of_samples(session, mine.skill, {int(number) for part in kept.values() for number, _ in part})
+    return samples.items(session, mine.skill, split, horizon=run.horizon, limit=limit, seed=mine.seed, without=used)
 
 
 def _select_items(session: Session, mine: Claim, run: RunRow, evolution: EvolutionRow) -> tuple[Item, ...]:
@@ -128,7 +133,7 @@ def _select_items(session: Session, mine: Claim, run: RunRow, evolution: Evoluti
     limit = mine.rules.settings.voting.replay_select
     if evolution.samples:
         return samples.frozen(session, json.loads(evolution.samples)["select"])[:limit]
-    return _items(session, mine, run, Split.SELECT, limit)
+    return samples.items(session, mine.skill, Split.SELECT, horizon=run.horizon, limit=limit, seed=mine.seed)
 
 
 def _made(session: Session, run: int) -> dict[int, int]:

@@ -41,6 +41,7 @@ def promote(call: Call, skill: str, variant: str, *, force: bool, dry_run: bool,
     VARIANT is variant_a (of the newest run that has it) or a variant's number. A test that runs is ended.
     """
     from models import report_details
+    from models.checks import already_in_use
 
     overview = call.overview()
     name = overview.config.skill(skill).name
@@ -48,6 +49,8 @@ def promote(call: Call, skill: str, variant: str, *, force: bool, dry_run: bool,
         number = report_details.find_variant(session, variant, name)
         wanted = report_details.named_prompt(session, name, str(number))
     changed = difference(current(overview, name), wanted)
+    if not changed.lines:
+        raise already_in_use(name, wanted.name, overview.config.skill(name).version)
     if dry_run or not call.json:
         _announce(call, "promote", changed, dry_run=dry_run)
     if dry_run:

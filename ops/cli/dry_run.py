@@ -49,6 +49,7 @@ def _data(found: Estimate, code: int) -> dict[str, object]:
         "plan": found.plan,
         "replay": found.replay,
         "second_judge": found.second_judge,
+        "ballot_inputs": found.ballot_inputs,
         "minutes_end_it": found.short,
         "speeds": [
             {"role": one.role, "tag": one.tag, "call_s": one.seconds, "measured_calls": one.calls}
@@ -67,6 +68,7 @@ def _text(found: Estimate) -> str:
         f"Dry run for {found.rules.skill.name}: nothing was started.",
         f"  samples  {_samples(labelled)}",
         f"  tests    {_tests(found)}",
+        f"  votes    {_votes(found)}",
         f"  calls    {_calls(found)}",
         f"  time     {_time(found)}",
         *(f"           {_speed(one)}" for one in found.speeds),
@@ -100,6 +102,18 @@ def _tests(found: Estimate) -> str:
     last = min(found.rules.settings.voting.challengers, most)
     vote = f", of which at most {most} go to the replay and {last} to the vote" if most else ""
     return f"about {plan.proposals} proposals ({search.mode}){vote}"
+
+
+def _votes(found: Estimate) -> str:
+    voting, skill = found.rules.settings.voting, found.rules.skill.name
+    if voting.mode == "live":
+        return f"none: at most {voting.live_max_tasks} tasks are given one prompt each"
+    if found.ballot_inputs:
+        return f"at most {voting.max_votes}; {found.ballot_inputs} tasks of the history are left for ballots after the replay"
+    return (
+        f"at most {voting.max_votes}, on new tasks alone: the replay leaves none of the history for ballots. New ones come by "
+        f"evoctl feedback add {skill}, or by feedback import without a verdict"
+    )
 
 
 def _calls(found: Estimate) -> str:

@@ -22,6 +22,7 @@ from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from models.feedback import Feedback
+    from models.feedback_checks import Known
     from workers.client import Evolution
 
 SHOWN = 20  # bad lines that an error lists
@@ -61,7 +62,9 @@ def add(call: Call, /, skill: str, **given: Any) -> None:
     Without --ok or --bad the skill's scorer judges, where --correct is given.
     """
     with call.evolution() as evolution:
-        batch = evolution.feedback(skill, [told(given)])
+        item = told(given)
+        batch = evolution.feedback(skill, [item])
+        missing = _known(evolution, skill).missing(dict(item.fields))
     note = batch.notes[0]
     data = {
         "batch": batch.name,
@@ -80,6 +83,8 @@ def add(call: Call, /, skill: str, **given: Any) -> None:
         )
 
     call.result("feedback.add", data, text)
+    if missing:
+        call.note(f"Not given, and so empty for the prompt: {', '.join(missing)}.")
 
 
 @command(
@@ -94,7 +99,8 @@ def import_(call: Call, skill: str, file: str, *, skip_bad: bool) -> None:
     """Record many tasks from a file with one JSON object a line; `-` reads standard input.
 
     Keys: task_id, input, output, expected (or correct), label (ok or bad), at (ISO 8601), version. Nothing is written
-    when a line cannot be used, unless --skip-bad is given.
+    when a line cannot be used, unless --skip-bad is given. During a test, new tasks without a label or a known
+    answer, and those whose prompt was assigned, may become ballots.
     """
     name = "standard input" if file == "-" else Path(file).name
     with call.evolution() as evolution, _opened(file) as rows:
@@ -176,17 +182,24 @@ def _check(evolution: Evolution, skill: str, lines: IO[bytes]) -> list[tuple[int
     from ops.cli.feedback_file import check
     from workers.clock import now
 
-    name = evolution.config.skill(skill).name
-    checked = check(lines, now())
+    name, known = evolution.config.skill(skill).name, _known(evolution, skill)
+    checked = check(lines, now(), lambda told: known.problem(dict(told.fields), None))
     if checked.without_input:
         with evolution.database.read() as session:
-            known = reports.known_tasks(session, name, tuple(checked.without_input))
+            there = reports.known_tasks(session, name, tuple(checked.without_input))
         checked.bad += [
             (line, "the task is not known, so its 'input' is needed")
             for task, line in checked.without_input.items()
-            if task not in known
+            if task not in there
         ]
     return sorted(checked.bad)
+
+
+def _known(evolution: Evolution, skill: str) -> Known:
+    from models.feedback_checks import known_of
+
+    with evolution.database.read() as session:
+        return known_of(session, evolution.rules(skill))
 
 
 def _good(lines: IO[bytes], bad: set[int]) -> Iterator[Feedback]:

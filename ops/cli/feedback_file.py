@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -52,12 +52,15 @@ class Checked:
     without_input: dict[str, int] = field(default_factory=dict)
 
 
-def check(file: IO[bytes], now: datetime) -> Checked:
-    """Read the whole file once, keeping only what is wrong with it."""
+def check(file: IO[bytes], now: datetime, problem: Callable[[Feedback], str] = lambda _: "") -> Checked:
+    """Read the whole file once, keeping only what is wrong with it; *problem* says what the skill has against a row."""
     found = Checked()
     for row in read(file, now):
         if row.feedback is None:
             found.bad.append((row.line, row.problem))
+            continue
+        if words := problem(row.feedback):
+            found.bad.append((row.line, words))
             continue
         found.good += 1
         if not row.feedback.fields:

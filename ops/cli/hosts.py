@@ -51,10 +51,13 @@ def assign(call: Call, skill: str, *, task_id: str, only_text: bool) -> None:
 def outcome(call: Call, /, skill: str, task_id: str, **given: Any) -> None:
     """Record how an assigned task went.
 
-    It counts for the prompt that `assign` gave. The first word about a task needs its input and its output.
+    It counts for the prompt that `assign` gave. It needs --ok or --bad; the first word about a task also needs its input
+    (--input for each field) and its output.
     """
     if given["ok"] is None:
-        raise click.UsageError("It needs --ok or --bad.")
+        raise click.UsageError(
+            "It needs a verdict: add --ok or --bad. A task that nobody has judged yet is told by evoctl feedback add."
+        )
     with call.evolution() as evolution:
         noted = evolution.outcome(skill, told({**given, "task_id": task_id}))
     data = {"skill": skill, "task_id": task_id, "label": noted.label, "source": noted.source, "new": noted.new}

@@ -42,7 +42,8 @@ class Row:
         live_mean_tasks: expected number of tasks until the decision in live mode.
         votes_needed: mean votes of a test that finds the gain with a chance of 0.8 without labelled tasks; None beyond
             a thousand votes that say something.
-        live_tasks_needed: the same in live mode.
+        votes_cap: most votes that such a test must be allowed.
+        live_tasks_needed, live_tasks_cap: the same in live mode.
     """
 
     gain: float
@@ -54,7 +55,9 @@ class Row:
     live_promote: float | None
     live_mean_tasks: float | None
     votes_needed: float | None
+    votes_cap: int | None
     live_tasks_needed: float | None
+    live_tasks_cap: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +186,15 @@ def _row(rules: Rules, replayed: int, discordance: float, gain: float, given: tu
         mean_votes=ballots.mean_votes, quartiles=ballots.quartiles, live_promote=in_live.promote if in_live else None,
         live_mean_tasks=2 * in_live.mean_votes if in_live else None,
         votes_needed=numbers.votes_needed(discordance, gain, ties=ties, rule=rule),
+        votes_cap=_cap(numbers.comparisons_cap(numbers.win_rate(discordance, gain), rule=rule), 1 - ties),
         live_tasks_needed=numbers.tasks_needed_live(accuracy_now, gain, rule=live),
+        live_tasks_cap=_cap(numbers.comparisons_cap(pairs[1], rule=live), pairs[0] / 2) if pairs else None,
     )  # fmt: skip
+
+
+def _cap(comparisons: int | None, share: float) -> int | None:
+    """Return about how many votes or tasks bring so many comparisons, where *share* of them does."""
+    return None if comparisons is None else math.ceil(comparisons / share)
 
 
 def _verdict(study: Study) -> str:
@@ -255,11 +265,16 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
+def _on_average(mean: float | None, cap: int | None, what: str, setting: str) -> str:
+    """Say how long a test is on average, and the most that it must be allowed; its own cap may be far lower."""
+    if mean is None or cap is None:
+        return f"more {what} than were computed"
+    return f"{mean:.0f} {what} on average, if up to about {cap} are allowed ({setting})"
+
+
 def _needed(row: Row) -> str:
     """Say what finding a gain costs where there are no labelled tasks."""
-    votes = "more votes than were computed" if row.votes_needed is None else f"about {row.votes_needed:.0f} votes"
-    tasks = (
-        "more tasks than were computed" if row.live_tasks_needed is None else f"about {row.live_tasks_needed:.0f} tasks"
-    )
+    votes = _on_average(row.votes_needed, row.votes_cap, "votes", "voting.max_votes")
+    tasks = _on_average(row.live_tasks_needed, row.live_tasks_cap, "tasks", "voting.live_max_tasks")
     live = "the prompt in use is too good for it" if row.live_promote is None else f"in live mode {tasks}"
     return f"+{row.gain * 100:g} points without labelled tasks, to be found in 8 of 10 tests: {votes}; {live}."

@@ -98,8 +98,7 @@ def _counts(found: Results, days: float | None) -> list[str]:
     aside = "".join(f", {n} {what}" for n, what in extra if n)
     expired = f", {found.expired} expired" if found.expired else ""
     lines.append(
-        f"Votes    {found.votes} of at most {found.cap}{aside}{since}; {found.open_ballots} ballots open{expired}, "
-        f"{found.equal} inputs gave equal results"
+        f"Votes    {found.votes} of at most {found.cap}{aside}{since}; {found.open_ballots} ballots open{expired}"
     )
     return lines
 

@@ -97,6 +97,7 @@ def _status_text(found: Status, gate: Verdict, room: dict[str, object]) -> str:
     for one in found.skills:
         lines.append(f"{one.skill:{size}}  v{one.version}  accuracy {accuracy(one.accuracy)}")
         lines += [f"{'':{size}}  {run_name(line)} {line.kind}: {run_state(line)}" for line in one.open]
+        lines += [f"{'':{size}}  {show(line.starved)}" for line in one.open if line.starved]
         if one.failed:
             lines.append(f"{'':{size}}  ALERT {failure(one.failed)}")
         if one.accuracy.n:

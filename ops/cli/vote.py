@@ -66,7 +66,7 @@ def vote(
         elif ballot is not None:
             _answer(call, evolution, ballot, answers[0], pick)
         elif call.json or not output.is_terminal():
-            _print_next(call, evolution.next_ballot(name))
+            _print_next(call, evolution, name)
         else:
             _ask_until_done(call, _Sitting(evolution, name), count)
 
@@ -94,11 +94,25 @@ def _undo(call: Call, evolution: Evolution, ballot: int) -> None:
     call.result("vote.undo", {"ballot": ballot, "undone": undone}, lambda: words)
 
 
-def _print_next(call: Call, ballot: Shown | None) -> None:
+def _nothing(why: tuple[str, ...]) -> str:
+    return "\n".join(("There is nothing to vote on.", *map(show, why)))
+
+
+def _why(evolution: Evolution, skill: str | None) -> tuple[str, ...]:
+    """Say of each test why no ballot comes, where none can."""
+    from models import ballot_inputs
+
+    with evolution.database.read() as session:
+        return ballot_inputs.all_starved(session, skill)
+
+
+def _print_next(call: Call, evolution: Evolution, skill: str | None) -> None:
     """Print the next ballot without asking; neither arms nor prompts are in it."""
     from ops.cli.ballot_text import laid_out
 
-    call.result("vote", {"ballot": ballot}, lambda: laid_out(ballot) if ballot else "There is nothing to vote on.")
+    ballot = evolution.next_ballot(skill)
+    why = () if ballot else _why(evolution, skill)
+    call.result("vote", {"ballot": ballot, "why": why}, lambda: laid_out(ballot) if ballot else _nothing(why))
     if ballot is not None:
         call.next(f"evoctl vote --ballot {ballot.ballot} --pick N (or --tie, --none, --skip)")
 
@@ -166,7 +180,8 @@ def _ask_until_done(call: Call, sitting: _Sitting, count: int | None) -> None:
     while count is None or len(sitting.given) < count:
         ballot = sitting.evolution.next_ballot(sitting.skill)
         if ballot is None:
-            click.echo("No further ballot is ready." if sitting.given else "There is nothing to vote on.")
+            why = _why(sitting.evolution, sitting.skill)
+            click.echo("No further ballot is ready." if sitting.given and not why else _nothing(why))
             break
         columns = shutil.get_terminal_size().columns
         click.echo(laid_out(ballot, columns))

@@ -37,6 +37,8 @@ def run_state(line: RunLine) -> str:
         parts.append(f"best fitness {line.best_fitness:.2f}")
     if line.votes is not None:
         parts.append(f"{line.votes} of at most {line.cap} votes, {line.open_ballots} ballots open")
+    if line.equal:
+        parts.append(f"{line.equal} of {line.balloted} tasks got the same answer from all prompts")
     if line.waiting_for:
         since = f" since {moment(line.waiting_since)}" if line.waiting_since else ""
         parts.append(f"waiting{since}: {show(line.waiting_for)}")

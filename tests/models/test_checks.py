@@ -99,7 +99,7 @@ def test_feedback_starts_a_check_only_when_it_would_find_something(memory: Any) 
 def test_a_check_looks_at_the_version_in_use_alone(memory: Any) -> None:
     """Samples of another version, of a test's variant, without output or label are not in the window."""
     drifted(memory)
-    memory.tell("other", output="x", expected="y", version=7)
+    memory.tell("other", output="x", expected="y", version=7, history=True)
     memory.tell("unlabelled", output="x")
     memory.tell("no-output", label=Label.BAD)
     with memory.write() as session:

@@ -118,7 +118,7 @@ def test_a_replay_is_kept_whole_and_counts(memory: Any) -> None:
     assert arm.flags == Paired(both=1, incumbent=1, challenger=2)
     assert again is not None
     assert again.wins_losses(second) == (2, 1)
-    assert replayed_samples(evolution) == {1, 2, 3}
+    assert replayed_samples(evolution) == {1, 2, 3, 10}
     assert evolution.served_by == "m 1"
 
 

@@ -11,6 +11,7 @@ import pytest
 from models import costs, journal, reports
 from models.runs import Bell, end_run
 from models.work_tables import EvolutionRow, GateEventRow, RunRow
+from pipeline.contents import content_of
 from pipeline.costs import Labelled, plan
 from pipeline.domain import Ending, Stage
 from pipeline.flow import Generated
@@ -60,7 +61,7 @@ def progress_of(memory: Memory, bell: Bell) -> Progress:
 
 
 def test_labelled_samples_are_counted_by_split(memory: Memory) -> None:
-    """Only those whose right answer is known; each is in the split that its id says."""
+    """Only those whose right answer is known; each is in the split that its content says."""
     memory.history(60)
     memory.tell("unknown", output="x")
 
@@ -68,7 +69,7 @@ def test_labelled_samples_are_counted_by_split(memory: Memory) -> None:
         found = costs.labelled(session, "file-naming")
         other = costs.labelled(session, "audio-actions")
 
-    splits = [split_of("file-naming", f"t{i}") for i in range(60)]
+    splits = [split_of("file-naming", content_of({"description": f"picture {i}"})) for i in range(60)]
     assert (found.search, found.select) == (splits.count("search"), splits.count("select"))
     assert (found.confirm, found.report, found.total) == (splits.count("confirm"), splits.count("report"), 60)
     assert other == Labelled(search=0, select=0, confirm=0, report=0)

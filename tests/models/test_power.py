@@ -10,6 +10,7 @@ from models.power import LEAST_PAIRS, RUNS, skill_numbers
 from models.search_tables import EvaluationRow
 from models.tables import VariantRow
 from models.work_tables import RunRow
+from pipeline.contents import content_of
 from pipeline.domain import Fate, Label, MutationType, Split
 from pipeline.splits import split_of
 
@@ -53,7 +54,7 @@ def test_labelled_samples_are_counted_by_part(memory: Any) -> None:
 
     found = numbers(memory)
 
-    parts = [split_of("file-naming", f"t{i}") for i in range(40)]
+    parts = [split_of("file-naming", content_of({"description": f"picture {i}"})) for i in range(40)]
     assert (found.choosing, found.confirming) == (parts.count(Split.SELECT), parts.count(Split.CONFIRM))
     assert min(found.choosing, found.confirming) > 0
 

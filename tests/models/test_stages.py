@@ -94,7 +94,7 @@ def test_the_first_generation_sees_history_and_no_population(memory: Any, search
     case = loaded(memory, search, load_mutate)
 
     assert (case.generation, case.population, case.next_ordinal) == (0, (), 0)
-    assert 10 <= len(case.items) <= 20
+    assert 10 <= len(case.items) <= 25
     assert len({item.sample for item in case.items}) == len(case.items)
     assert max(item.sample for item in case.items) <= 60
     assert case.failures

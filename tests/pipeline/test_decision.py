@@ -120,3 +120,20 @@ def test_an_older_rule_is_kept_as_it_was_frozen() -> None:
         "ballots",
         14,
     )
+
+
+def test_prompts_that_always_answer_alike_end_the_test() -> None:
+    """On a hundred tasks without any difference; one difference, on a ballot or in the replay, keeps it open."""
+    alike = replace(tally(arm()), equal=100)
+
+    ended = decide(rules(), alike, NOW)
+
+    assert ended.next is Ending.KEPT_INCUMBENT
+    assert (
+        "answered alike on all of 100 tasks: they differ on at most 3.0% of tasks, with 95 % confidence" in ended.reason
+    )
+    assert decide(rules(), replace(alike, equal=99), NOW).next is Waiting.FOR_VOTES
+    assert decide(rules(), replace(alike, equal=900, differing=1), NOW).next is Waiting.FOR_VOTES
+    assert decide(rules(), replace(tally(arm(replay_losses=1)), equal=100), NOW).next is Waiting.FOR_VOTES
+    assert decide(rules(equal_tasks=0), alike, NOW).next is Waiting.FOR_VOTES
+    assert 0.97**100 < 0.05  # what the words say

@@ -10,6 +10,7 @@ import pytest
 
 from models.work_tables import RunRow
 from ops.cli import output
+from pipeline.errors import Refused
 from pipeline.rules import Rules
 from workers.client import Evolution
 from workers.lease import foreground
@@ -212,6 +213,20 @@ def test_a_dry_run_changes_nothing(evoctl: Any, host: Any, trial: Any) -> None:
     assert (data["dry_run"], "+Name the file shortly." in data["diff"]) == (True, True)
     assert host.config.read_bytes() == before
     assert evoctl("runs", "--json").data["runs"][0]["ending"] == ""
+
+
+def test_the_prompt_in_use_is_not_promoted_again(evoctl: Any, host: Any, trial: Any, evolution: Evolution) -> None:
+    """The command, its dry run and the client refuse; there is no further version, and no further promotion is counted."""
+    assert evoctl("promote", "file-naming", "variant_a", "--yes").code == 0
+    number = version(host)
+
+    again = evoctl("promote", "file-naming", "variant_a", "--yes")
+    with pytest.raises(Refused, match="uses already"):
+        evolution.promote("file-naming", trial.variants[0], force=True)
+
+    assert (again.code, evoctl("promote", "file-naming", "variant_a", "--dry-run").code) == (4, 4)
+    assert f"variant_a is the prompt that file-naming uses already (v{number})." in again.err
+    assert version(host) == number
 
 
 def test_promote_an_unknown_variant_is_not_found(evoctl: Any, trial: Any) -> None:

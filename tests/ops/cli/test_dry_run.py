@@ -100,12 +100,26 @@ def test_a_dry_run_tells_what_a_run_would_cost(evoctl: Any, fill: Any) -> None:
     assert lines[0] == "Dry run for file-naming: nothing was started."
     assert lines[1].startswith("  samples  120 labelled: ")
     assert " proposals (race), of which at most 3 go to the replay and 1 to the vote" in lines[2]
-    assert lines[3].startswith("  calls    at most 1000: about ")
-    assert "of model time (assumed), waiting apart; the search has at most 10 h" in lines[4]
+    assert lines[3].startswith(
+        "  votes    at most 30, on new tasks alone: the replay leaves none of the history for ballots."
+    )
+    assert lines[4].startswith("  calls    at most 1000: about ")
+    assert "of model time (assumed), waiting apart; the search has at most 10 h" in lines[5]
     assert f"           generator {OWN}: 2.5 s a call (assumed, not measured yet)" in lines
     assert any(line.startswith(f"  memory   beside {THEIRS}: {OWN} unknown, ") for line in lines)
     assert "  money    $0.00: every model runs on this machine" in lines
     assert said.err == "Next: the same without --dry-run\n"
+
+
+def test_a_dry_run_counts_the_tasks_that_are_left_for_ballots(evoctl: Any, host: Home, fill: Any) -> None:
+    """Those of the held-out history beyond what the replay takes."""
+    configure(host, "voting:", "  replay_confirm: 10")
+    fill(120, right=120)
+
+    held_out = evoctl("lab", "power", "file-naming", "--json").data["study"]["confirming"]
+    said = evoctl("enqueue", "file-naming", "--dry-run").out
+
+    assert f"votes    at most 30; {held_out - 10} tasks of the history are left for ballots after the replay" in said
 
 
 def test_a_dry_run_starts_nothing_and_rings_nothing(evoctl: Any, evolution: Evolution, fill: Any) -> None:

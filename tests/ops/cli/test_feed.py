@@ -151,7 +151,7 @@ def test_a_row_of_a_known_task_needs_no_input(evoctl: Any, host: object) -> None
 
 def test_times_versions_and_numbers_are_kept(evoctl: Any, host: object) -> None:
     """A row's time is its own, in UTC; numbers of the input become texts."""
-    row = line(at="2026-01-02T03:04:05+02:00", version=3, input={"page": 2, "share": 0.5})
+    row = line(at="2026-01-02T03:04:05+02:00", version=3, input={"description": 2, "share": 0.5})
 
     evoctl("feedback", "import", "file-naming", "-", given=row)
 
@@ -159,7 +159,7 @@ def test_times_versions_and_numbers_are_kept(evoctl: Any, host: object) -> None:
     assert (task["judged_at"], task["version"], task["input"]) == (
         "2026-01-02T01:04:05Z",
         3,
-        {"page": "2", "share": "0.5"},
+        {"description": "2", "share": "0.5"},
     )
 
 
@@ -175,7 +175,8 @@ def test_a_large_file_is_one_batch(evoctl: Any, host: object, tmp_path: Path) ->
 
 def test_feedback_that_shows_drift_starts_a_check(evoctl: Any, host: object) -> None:
     """Twenty bad answers are reason for a check, and the result names its run."""
-    rows = b"".join(line(task_id=f"t{i}", label="bad", correct="red-barn.png", output="x.png") for i in range(40))
+    bad = {"label": "bad", "correct": "red-barn.png", "output": "x.png"}
+    rows = b"".join(line(task_id=f"t{i}", input={"description": f"Barn {i}"}, **bad) for i in range(40))
 
     said = evoctl("feedback", "import", "file-naming", "-", given=rows)
 
@@ -286,3 +287,39 @@ def test_an_outcome_needs_a_verdict(evoctl: Any, host: object) -> None:
 
     assert said.code == 2
     assert "--ok" in said.err
+
+
+def test_a_version_that_there_is_not_is_refused(evoctl: Any, host: object) -> None:
+    """With those that there are: an output of it would count for no prompt. An import may be of prompts before all of them."""
+    words = ("feedback", "add", "file-naming", "--task-id", "t", "--input", "description=x", "--output", "y", "--ok")
+
+    added = evoctl(*words, "--version", "7")
+
+    assert added.code == 2
+    assert "there is no prompt version 7 (known: v1)" in added.err
+    assert evoctl(*words, "--version", "1").code == 0
+    assert evoctl("feedback", "import", "file-naming", "-", given=line(version=7)).code == 0
+
+
+def test_an_input_of_which_the_prompt_reads_nothing_is_refused(evoctl: Any, host: object) -> None:
+    """The words name its fields; further fields are the host's own, and a missing one is said."""
+    words = ("feedback", "add", "file-naming", "--task-id", "t", "--output", "y", "--ok")
+
+    wrong = evoctl(*words, "--input", "zzz=1")
+    partly = evoctl(*words, "--input", "zzz=1", "--input", "description=x")
+
+    assert wrong.code == 2
+    assert "none of the fields that the prompt reads (description, original_name), only zzz" in wrong.err
+    assert partly.code == 0
+    assert "Not given, and so empty for the prompt: original_name." in partly.err
+
+
+def test_an_assigned_task_without_input_says_what_to_add(evoctl: Any, host: object) -> None:
+    """Assigning tells the prompt only; what went in comes with the first word about it."""
+    evoctl("assign", "file-naming", "--task-id", "m100")
+
+    said = evoctl("outcome", "file-naming", "m100", "--ok")
+
+    assert said.code == 2
+    assert "Task 'm100' is not known, and its input was not given." in said.err
+    assert "--input KEY=VALUE" in said.err

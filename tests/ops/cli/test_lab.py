@@ -13,6 +13,7 @@ from models.search_tables import EvaluationRow
 from models.tables import VariantRow
 from ops.cli.lab import _finds, _points, _study, _text, _verdict
 from pipeline import power
+from pipeline.contents import content_of
 from pipeline.domain import Fate, MutationType, SkillName, Split
 from pipeline.rules import Rules
 from pipeline.settings import Settings
@@ -76,7 +77,10 @@ def test_labelled_tasks_are_counted_by_what_they_are_for(evoctl: Any, fill: Any)
 
     data = evoctl("lab", "power", "file-naming", "--json").data
 
-    parts = [split_of("file-naming", f"t{i}") for i in range(120)]
+    parts = [
+        split_of("file-naming", content_of({"description": f"picture {i}", "original_name": "a.png"}))
+        for i in range(120)
+    ]
     study = data["study"]
     assert (study["choosing"], study["confirming"]) == (parts.count(Split.SELECT), parts.count(Split.CONFIRM))
     assert study["replayed"] == study["confirming"]
@@ -197,3 +201,19 @@ def test_points_are_rounded_up() -> None:
     assert [_points(gain) for gain in (0.0100, 0.0104, 0.0891, 0.14, 0.1404)] == [
         "1 point", "1 point", "9 points", "14 points", "14 points",
     ]  # fmt: skip
+
+
+def test_a_mean_number_of_votes_names_the_cap_that_it_needs(evoctl: Any, host: object) -> None:
+    """The mean is below the cap; a test that is allowed so many votes finds the gain, one that is allowed the mean does not."""
+    said, data = evoctl("lab", "power", "file-naming").out, evoctl("lab", "power", "file-naming", "--json").data
+    row = data["study"]["rows"][-1]
+
+    assert (
+        f"{row['votes_needed']:.0f} votes on average, if up to about {row['votes_cap']} are allowed (voting.max_votes)"
+        in said
+    )
+    rules = [power.stopping(Settings().voting, votes) for votes in (round(row["votes_needed"]), row["votes_cap"])]
+    short, long = (power.power(0, row["discordance"], row["gain"], ties=0.6, rule=rule).promote for rule in rules)
+    assert short < 0.65
+    assert long > 0.7
+    assert row["live_tasks_cap"] > row["live_tasks_needed"]

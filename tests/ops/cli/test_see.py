@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from models import searches
-from models.tables import BallotCardRow, PromptVersionRow, SampleRow, SkillRow, VariantRow
+from models.tables import BallotCardRow, BallotRow, PromptVersionRow, SampleRow, SkillRow, VariantRow
 from models.work_tables import RunRow, StepRow
 from pipeline.algorithms.invisible import CATEGORIES
 from pipeline.search import Tally
@@ -175,6 +175,32 @@ def test_results_put_words_beside_the_figures(evoctl: Any, trial: Any) -> None:
         r"About \d+(?: to \d+)? more votes should decide; if variant_a goes on winning 60% of its", said.out
     )
     assert "Without held-out labelled tasks (enough are 100, the goal is 200)" in said.out
+
+
+def test_before_the_first_vote_no_win_rate_is_told(evoctl: Any, trial: Any) -> None:
+    """What further votes may bring is said of a supposed rate, and of none that somebody goes on with."""
+    del trial
+
+    said = evoctl("results", "file-naming")
+
+    assert "No vote has compared variant_a yet: if it won half of its comparisons" in said.out
+    assert "goes on winning" not in said.out
+
+
+def test_tasks_with_equal_answers_and_copies_are_told(evoctl: Any, evolution: Any, trial: Any) -> None:
+    """`results` and `status` say on how many tasks no vote can tell the prompts apart; a test out of inputs says so."""
+    with evolution.database.write() as session:
+        session.execute(update(BallotRow).values(outcome="equal"))
+        session.execute(update(SampleRow).values(split="report"))
+
+    results, status, vote = evoctl("results", "file-naming"), evoctl("status"), evoctl("vote")
+
+    n = len(trial.ballots)
+    assert f"{n} of {n} tasks got the same answer from all prompts: no vote can tell them apart there." in results.out
+    assert f"{n} of {n} tasks got the same answer from all prompts" in status.out
+    for said in (results, status, vote):
+        assert "No inputs are left for ballots" in said.out
+    assert "more votes should decide" not in results.out
 
 
 def test_results_of_a_named_run(evoctl: Any, trial: Any) -> None:

@@ -341,7 +341,7 @@ def test_a_vote_of_a_decided_test_cannot_be_taken_back(evoctl: Any, trial: Any) 
 def test_nothing_to_vote_on_is_no_error(evoctl: Any, host: object, at_a_terminal: None) -> None:
     """The sentence for people, null for programs."""
     assert evoctl("vote").out == "There is nothing to vote on.\n"
-    assert evoctl("vote", "--json").data == {"ballot": None}
+    assert evoctl("vote", "--json").data == {"ballot": None, "why": []}
 
 
 def test_the_vote_that_decides_says_so(evoctl: Any, trial: Any) -> None:
