@@ -79,6 +79,19 @@ def test_equal_results_share_a_card_and_need_no_vote_when_all_are_equal() -> Non
     assert all(len(b.cards) == 1 and set(b.cards[0].arms) == {0, 1} for b in decision.ballots)
 
 
+def test_answers_that_never_differ_end_the_test_in_the_visit_that_shows_it() -> None:
+    """The hundredth task with equal answers decides; with one that differs before, the test goes on."""
+    outputs = {"Old.": "same", "Rule 1.": "same"}
+
+    ended, _ = _drive(_case(replace(_tally((0, 0)), equal=93), tasks=7), outputs)
+    short, _ = _drive(_case(replace(_tally((0, 0)), equal=92), tasks=7), outputs)
+    other, _ = _drive(_case(replace(_tally((0, 0)), equal=93, differing=1), tasks=7), outputs)
+
+    assert (ended.next, len(ended.ballots)) == (Ending.KEPT_INCUMBENT, 7)
+    assert "answered alike on all of 100 tasks" in ended.reason
+    assert (short.next, other.next) == (Waiting.FOR_VOTES, Waiting.FOR_VOTES)
+
+
 def test_no_more_ballots_than_wanted_are_made() -> None:
     """Seven open ones of ten leave room for three."""
     decision, _ = _drive(_case(_tally((0, 0)), tasks=20, open_ballots=7))
