@@ -39,7 +39,8 @@ def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None
     place = (home or find_home()).ensure()
     hold = queues.current_meta().get("hold")
     held_back = False
-    with contextlib.suppress(OSError):  # a full disk keeps the gate from its notes; the job asks it again and says so
+    with contextlib.suppress(OSError, LookupError, TypeError, ValueError):
+        # A full disk keeps the gate from its notes, and Redis may say anything: the job asks the gate itself and says so.
         held_back = _wait_quietly(place, hold) if hold else False
     lock = Lock(place.locks / LOCK)
     if not lock.take(LOCK_WAIT_S, on_wait=lambda: queues.note_waiting(OTHER_JOB)):
