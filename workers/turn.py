@@ -24,6 +24,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ.setdefault(_name, "1")  # one thread is faster here (measured x120), and keeps off the user's cores
 
 WAIT_STEP_S = 0.5  # between looks of a waiting job: half a second of a quiet minute is nothing to anybody
+MOST_WAIT_S = 600.0  # whatever Redis says; the most that the setting may be
 LOCK_WAIT_S = 20.0  # a second worker's job waits this long for the first one's, then makes room
 OTHER_JOB = "another evolution job is running"
 
@@ -67,14 +68,14 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     lease = SharedLease(home.redis_url)
     gate = Gate(home.root, settings, hold["tag"], hold["url"], own=hold.get("own", ()), shared=lease)
     bells, waiting = queues.Bells(home.redis_url), Lock(home.locks / WAITING)
-    end = time.monotonic() + settings.wait_s
+    end = time.monotonic() + min(settings.wait_s, MOST_WAIT_S)
     try:
         waiting.take(POLL_S * 2)  # long enough for a reconciliation that looks at it just now
         while not (verdict := gate.ask(wish)).open:
             queues.note_waiting(verdict.reason)
             if time.monotonic() >= end or _urgent(bells):
                 return True
-            time.sleep(max(settings.poll_s, min(WAIT_STEP_S, verdict.waits_s or WAIT_STEP_S)))
+            time.sleep(min(WAIT_STEP_S, max(settings.poll_s, verdict.waits_s or WAIT_STEP_S)))
     finally:
         waiting.release()
         bells.close()
