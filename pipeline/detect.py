@@ -151,9 +151,9 @@ def look(case: DetectCase) -> DetectDecision:
 def against_order(case: DetectCase, found: DetectDecision) -> DetectDecision:
     """Return what stands against a person's order to evolve: the cooldown does, whatever the labels say."""
     ready = _cooled_down(case)
-    if ready is None or found.next in (Ending.DISABLED, Ending.BUSY, Ending.POOR_CANDIDATE):
+    if ready is None or found.next in (Ending.DISABLED, Ending.BUSY, Ending.POOR_CANDIDATE, Ending.COOLDOWN):
         return found
-    return replace(found, next=Ending.COOLDOWN, reason=f"it evolved a short while ago; {_cooldown_words(ready)}")
+    return replace(found, next=Ending.COOLDOWN, reason=f"{found.reason}; {_cooldown_words(ready)}")
 
 
 def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, str]]:
