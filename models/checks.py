@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from models import prompts
@@ -13,18 +14,35 @@ from models.runs import Bell, become_evolution, cancel, start_run
 from models.samples import horizon
 from models.stages.detect import detect_case
 from models.tables import SkillRow, VariantRow
-from models.work_tables import RunRow, StepRow
+from models.work_tables import ModelCallRow, RunRow, StepRow
 from pipeline.algorithms.streams import seed32
-from pipeline.detect import DetectDecision, look
+from pipeline.detect import DetectDecision, against_order, look
 from pipeline.domain import Ending, Fate, MutationType, RunKind, Stage, StepState, arm_name
 from pipeline.errors import BadInput, Refused
 from pipeline.rules import Rules
 from pipeline.skills import RULE, parse_template
 
+PERSON = "person"  # who triggered a run
 
-def examine(session: Session, rules: Rules, now: datetime, *, forced: bool = False) -> DetectDecision:
-    """Say what a drift check would find now, without starting one."""
-    return look(detect_case(session, rules, now, forced=forced))
+
+def examine(
+    session: Session, rules: Rules, now: datetime, *, forced: bool = False, without: Sequence[int] = ()
+) -> DetectDecision:
+    """Say what a drift check would find now if the runs *without* were not there; none is started."""
+    return look(detect_case(session, rules, now, forced=forced, without=without))
+
+
+def ordered(session: Session, rules: Rules, now: datetime, *, without: Sequence[int] = ()) -> DetectDecision:
+    """Say the same for a person's order: a cooldown stands against it whatever the labels say.
+
+    An evolution that was cancelled before it called any model has tried nothing, so a person may order the next one.
+    """
+    untried = select(RunRow.id).where(
+        RunRow.skill_name == rules.skill.name, RunRow.kind == RunKind.EVOLUTION, RunRow.ending == Ending.CANCELLED,
+        ~_called(),
+    )  # fmt: skip
+    case = detect_case(session, rules, now, without=(*without, *session.scalars(untried)))
+    return against_order(case, look(case))
 
 
 def start_check(
@@ -162,32 +180,62 @@ def open_judge_check(session: Session, rules: Rules) -> int | None:
     return session.scalar(wanted.limit(1))
 
 
-def check_open(session: Session, skill: str) -> bool:
-    """Tell whether a drift check of *skill* is under way."""
+def check_open(session: Session, skill: str, *, without: Sequence[int] = ()) -> bool:
+    """Tell whether a drift check of *skill* is under way, other than the runs *without*."""
     found = session.scalar(
         select(RunRow.id)
         .where(
             RunRow.skill_name == skill,
             RunRow.kind.in_((RunKind.DRIFT_CHECK, RunKind.ROLLBACK)),
             RunRow.ended_at.is_(None),
+            RunRow.id.not_in(without),
         )
         .limit(1)
     )
     return found is not None
 
 
-def cancel_waiting(session: Session, skill: str, now: datetime) -> None:
-    """Cancel a drift check whose canary waits for a quiet moment: a person has ordered what it would only suggest."""
-    waiting = session.scalars(
-        select(RunRow)
+def replaceable(session: Session, skill: str) -> tuple[int, ...]:
+    """Return the runs of *skill* that a person's order takes the place of.
+
+    A drift check whose canary waits for a quiet moment would only suggest what the person orders. An evolution that nobody
+    asked for, and that waits to make its first call, would wait the long quiet time; the person's waits the short one.
+    """
+    waiting = (StepRow.state.in_((StepState.READY, StepState.RUNNING))) & (StepRow.waiting_for != "")
+    check = (RunRow.kind == RunKind.DRIFT_CHECK) & (StepRow.stage == Stage.DETECT)
+    search = (
+        (RunRow.kind == RunKind.EVOLUTION) & (RunRow.trigger != PERSON) & (StepRow.stage == Stage.MUTATE)
+        & ~_called()
+    )  # fmt: skip
+    found = (
+        select(RunRow.id)
         .join(StepRow, StepRow.run_id == RunRow.id)
-        .where(
-            RunRow.skill_name == skill, RunRow.kind == RunKind.DRIFT_CHECK, RunRow.ended_at.is_(None),
-            StepRow.stage == Stage.DETECT, StepRow.state == StepState.READY, StepRow.waiting_for != "",
+        .where(RunRow.skill_name == skill, RunRow.ended_at.is_(None), waiting, check | search)
+    )
+    return tuple(session.scalars(found.order_by(RunRow.id)))
+
+
+def _called() -> ColumnElement[bool]:
+    """Select runs that have called a model."""
+    return select(ModelCallRow.id).where(ModelCallRow.run_id == RunRow.id).exists()
+
+
+def open_evolution(session: Session, skill: str) -> int | None:
+    """Return the run of *skill*'s open evolution."""
+    return session.scalar(
+        select(RunRow.id).where(
+            RunRow.skill_name == skill, RunRow.kind == RunKind.EVOLUTION, RunRow.ended_at.is_(None)
         )
-    ).all()  # fmt: skip
-    for run in waiting:
-        cancel(session, run, "a person asked for an evolution", now)
+    )  # fmt: skip
+
+
+def replace_waiting(session: Session, skill: str, now: datetime) -> tuple[int, ...]:
+    """Cancel what a person's order takes the place of, and return it."""
+    found = replaceable(session, skill)
+    for run in found:
+        cancel(session, session.get_one(RunRow, run), "a person asked for an evolution", now)
+    session.flush()
+    return found
 
 
 def _seed(session: Session) -> int:

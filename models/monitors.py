@@ -7,9 +7,10 @@ costs the same whether the history has ten samples or a million.
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from models import prompts, samples
@@ -26,6 +27,14 @@ _BEFORE_LEAST = 20  # fewer say nothing
 NEVER = 0  # place of a label that is not to enter
 _CATCH_UP = 2000  # newest labels that a version without a monitor is begun with
 _PRIOR = (9, 1)  # of the baseline: Beta(9, 1), decision study B3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """Labels that wait for older tasks without a verdict, and when silence will have judged the last of those."""
+
+    labels: int
+    until: datetime
 
 
 def feed(session: Session, rules: Rules, now: datetime) -> None:
@@ -66,6 +75,36 @@ def current(session: Session, rules: Rules) -> Monitor | None:
     if in_use is None or kept is None or _earlier_spell(kept, in_use):
         return None
     return _read(kept)
+
+
+def held_back(session: Session, rules: Rules) -> HeldBack | None:
+    """Return what waits to enter the stream of the version in use; None when nothing does."""
+    in_use = prompts.active(session, rules.skill.name)
+    first = _first_silent(session, rules, in_use) if in_use else None
+    if in_use is None or first is None:
+        return None
+    held = select(func.count(), func.max(SampleRow.created_at)).where(
+        SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.entered.is_(None),
+        SampleRow.label.is_not(None), SampleRow.output.is_not(None), SampleRow.variant_id.is_(None),
+        SampleRow.label_source.in_(rules.skill.labels), SampleRow.created_at >= first,
+    )  # fmt: skip
+    if in_use.activated_at is not None and prompts.previous(session, in_use.skill_name, in_use.version) is not None:
+        held = held.where(SampleRow.judged_at >= in_use.activated_at)
+    labels, newest = session.execute(held).one()
+    if not labels:
+        return None
+    last = session.scalar(
+        _silent(in_use).where(SampleRow.created_at <= newest).order_by(SampleRow.created_at.desc()).limit(1)
+    )
+    return HeldBack(labels=labels, until=(last or first) + timedelta(hours=rules.settings.triggers.implicit_ok_h))
+
+
+def came_back(session: Session, rules: Rules) -> datetime | None:
+    """Return since when the version in use is in use again; None where it was never replaced."""
+    in_use = prompts.active(session, rules.skill.name)
+    kept = session.get(MonitorRow, (in_use.skill_name, in_use.version)) if in_use else None
+    spells = in_use is not None and kept is not None and (kept.base > 0 or _earlier_spell(kept, in_use))
+    return in_use.activated_at if in_use is not None and spells else None
 
 
 def acknowledge(session: Session, rules: Rules, now: datetime, *, warning_only: bool = False) -> None:
@@ -157,14 +196,14 @@ def _first_silent(session: Session, rules: Rules, in_use: PromptVersionRow) -> d
     triggers = rules.settings.triggers
     if not triggers.implicit_ok or LabelSource.IMPLICIT not in rules.skill.labels:
         return None
-    return session.scalar(
-        select(SampleRow.created_at)
-        .where(
-            SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.label.is_(None),
-            SampleRow.output.is_not(None), SampleRow.expected.is_(None), SampleRow.variant_id.is_(None),
-        )
-        .order_by(SampleRow.created_at)
-        .limit(1)
+    return session.scalar(_silent(in_use).order_by(SampleRow.created_at).limit(1))
+
+
+def _silent(in_use: PromptVersionRow) -> Select[datetime]:
+    """Select when the tasks came that silence may still judge."""
+    return select(SampleRow.created_at).where(
+        SampleRow.skill_name == in_use.skill_name, SampleRow.version == in_use.version, SampleRow.label.is_(None),
+        SampleRow.output.is_not(None), SampleRow.expected.is_(None), SampleRow.variant_id.is_(None),
     )  # fmt: skip
 
 

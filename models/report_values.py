@@ -39,7 +39,7 @@ class RunLine:
     """One run as a list shows it.
 
     Attributes:
-        stage, state: of its newest step; empty when it has none.
+        stage, state: of its newest step; empty when it has none. One that waits for a quiet moment is "waiting".
         waiting_for: what that step waits for, in words of ours; `waiting_since`: when it last got anywhere.
         due_at: when a timer wakes it.
         generation, generations: of its search; None when it is no evolution.

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from models import ballot_inputs, ballots, costs, monitors
+from models import ballot_inputs, ballots, costs, monitors, steps
 from models.report_values import (
     Accuracy,
     PromotionLine,
@@ -34,15 +34,17 @@ from pipeline.monitor import describe
 from pipeline.rules import Rules
 
 
-def status(session: Session, skills: Sequence[Rules]) -> Status:
-    """Return how every skill of *skills* is, and every step that is not done."""
-    found = tuple(skill_status(session, rules) for rules in skills)
+def status(session: Session, skills: Sequence[Rules], *, alive: bool = True) -> Status:
+    """Return how every skill of *skills* is, and every step that is not done; *alive*: see `queue`."""
+    found = tuple(skill_status(session, rules, alive=alive) for rules in skills)
     return Status(
-        skills=found, queue=queue(session), simulated=any(line.simulated for one in found for line in one.open)
+        skills=found,
+        queue=queue(session, alive=alive),
+        simulated=any(line.simulated for one in found for line in one.open),
     )
 
 
-def skill_status(session: Session, rules: Rules) -> SkillStatus:
+def skill_status(session: Session, rules: Rules, *, alive: bool = True) -> SkillStatus:
     """Return how one skill is."""
     name = rules.skill.name
     row = session.get(SkillRow, name)
@@ -60,7 +62,7 @@ def skill_status(session: Session, rules: Rules) -> SkillStatus:
         checked_at=row.checked_at if row else None,
         finding=row.check_reason if row else "",
         watch=_watch(session, rules),
-        open=tuple(run_line(session, one) for one in open_runs),
+        open=tuple(run_line(session, one, alive=alive) for one in open_runs),
         failed=_failed(session, name),
     )
 
@@ -84,11 +86,21 @@ def _failed(session: Session, skill: str) -> RunLine | None:
 def _watch(session: Session, rules: Rules) -> str:
     """Say where the label stream of the version in use stands; ADWIN's slow evidence stands behind."""
     monitor = monitors.current(session, rules)
+    held, back = monitors.held_back(session, rules), monitors.came_back(session, rules)
+    late = (
+        f"; {held.labels} label{'s' * (held.labels > 1)} wait for older tasks without a verdict, until {held.until:%Y-%m-%d %H:%M} UTC at most"
+        if held
+        else ""
+    )
+    if back is not None and (monitor is None or not monitor.labels):
+        return (
+            f"none yet of the labels since v{rules.skill.version} came back into use on {back:%Y-%m-%d %H:%M} UTC{late}"
+        )
     if monitor is None:
-        return "no labels of this version yet"
+        return f"no labels of this version yet{late}"
     drifts = monitor.adwin_drifts
     slow = f"; ADWIN saw {drifts} change{'s' * (drifts > 1)}, the last at label {monitor.adwin_last}" if drifts else ""
-    return f"{describe(monitor)}{slow}"
+    return f"{describe(monitor)}{slow}{late}"
 
 
 def window(session: Session, rules: Rules, version: int, size: int | None) -> Accuracy:
@@ -110,8 +122,13 @@ def accuracy(verdicts: Iterable[tuple[bool, str | None]]) -> Accuracy:
     )  # fmt: skip
 
 
-def queue(session: Session) -> tuple[QueueItem, ...]:
-    """Return the steps that are ready, running or waiting, oldest first."""
+def queue(session: Session, *, alive: bool = True) -> tuple[QueueItem, ...]:
+    """Return the steps that are ready, running or waiting, oldest first.
+
+    Args:
+        session: an open transaction.
+        alive: some job holds the kernel lock; without one no step runs, whatever its row says.
+    """
     live = (StepState.READY, StepState.RUNNING, StepState.WAITING)
     rows = session.execute(
         select(StepRow, RunRow.skill_name)
@@ -121,16 +138,29 @@ def queue(session: Session) -> tuple[QueueItem, ...]:
     )
     return tuple(
         QueueItem(
-            run=step.run_id, skill=skill, stage=step.stage, visit=step.visit, attempt=step.attempt, state=step.state,
-            waiting_for=step.waiting_for, waiting_since=_waiting_since(session, step), due_at=step.due_at, crashes=step.crashes, error=step.error,
+            run=step.run_id, skill=skill, stage=step.stage, visit=step.visit, attempt=step.attempt,
+            state=_state(step, alive=alive), waiting_for=_waiting_for(step), waiting_since=_waiting_since(session, step), due_at=step.due_at,
+            crashes=step.crashes, error=step.error,
         )
         for step, skill in rows
     )  # fmt: skip
 
 
+def _waiting_for(step: StepRow) -> str:
+    """Return what a step waits for; one that only made room for another waits for nothing."""
+    return "" if step.waiting_for in steps.MADE_ROOM else step.waiting_for
+
+
+def _state(step: StepRow, *, alive: bool) -> str:
+    """Return a step's state for people: who waits for a quiet moment does not run, and neither does a dead process."""
+    if step.state in (StepState.READY, StepState.RUNNING) and _waiting_for(step):
+        return StepState.WAITING
+    return StepState.READY if step.state == StepState.RUNNING and not alive else step.state
+
+
 def _waiting_since(session: Session, step: StepRow) -> datetime | None:
     """Return when a step that waits last got anywhere: its last reply, its last cut-off call, or its beginning."""
-    if not step.waiting_for:
+    if not _waiting_for(step):
         return None
     if step.state == StepState.WAITING:
         return step.updated_at
@@ -143,16 +173,16 @@ def _waiting_since(session: Session, step: StepRow) -> datetime | None:
     return max(moments)
 
 
-def runs(session: Session, *, skill: str | None = None, limit: int = 20) -> tuple[RunLine, ...]:
-    """Return the newest runs, newest first."""
+def runs(session: Session, *, skill: str | None = None, limit: int = 20, alive: bool = True) -> tuple[RunLine, ...]:
+    """Return the newest runs, newest first; *alive*: see `queue`."""
     query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
     if skill is not None:
         query = query.where(RunRow.skill_name == skill)
-    return tuple(run_line(session, row) for row in session.scalars(query).all())
+    return tuple(run_line(session, row, alive=alive) for row in session.scalars(query).all())
 
 
-def run_line(session: Session, row: RunRow) -> RunLine:
-    """Return one run as a list shows it."""
+def run_line(session: Session, row: RunRow, *, alive: bool = True) -> RunLine:
+    """Return one run as a list shows it; *alive*: see `queue`."""
     rules = Rules.from_json(row.rules)
     step = session.scalar(select(StepRow).where(StepRow.run_id == row.id).order_by(StepRow.id.desc()).limit(1))
     evolution = session.get(EvolutionRow, row.id) if row.kind == RunKind.EVOLUTION else None
@@ -161,8 +191,8 @@ def run_line(session: Session, row: RunRow) -> RunLine:
     breeding = evolution is not None and step is not None and step.stage == Stage.MUTATE and row.ended_at is None
     return RunLine(
         run=row.id, skill=row.skill_name, kind=row.kind, trigger=row.trigger, reason=row.reason,
-        stage=step.stage if step else "", state=step.state if step else "",
-        waiting_for=step.waiting_for if step else "", waiting_since=_waiting_since(session, step) if step else None,
+        stage=step.stage if step else "", state=_state(step, alive=alive) if step else "",
+        waiting_for=_waiting_for(step) if step else "", waiting_since=_waiting_since(session, step) if step else None,
         due_at=step.due_at if step else None,
         generation=evolution.generation if evolution else None,
         generations=rules.settings.search.generations if evolution else None,

@@ -19,6 +19,8 @@ from pipeline.errors import EvolutionError
 from pipeline.rules import Rules
 
 DIED = "its process died"
+SLICE_OVER, DECISION_FIRST = "its slice is over", "a decision goes first"
+MADE_ROOM = (SLICE_OVER, DECISION_FIRST)  # a step that only made room for others waits for nobody
 SKEW = timedelta(minutes=1)  # so far the clocks of two hosts may differ before one counts as put back
 
 
@@ -43,11 +45,11 @@ class Claim:
     rules: Rules
 
 
-def claim(session: Session, step_id: int, attempt: int, now: datetime) -> Claim | None:
+def claim(session: Session, step_id: int, attempt: int, now: datetime, *, waits: bool = False) -> Claim | None:
     """Take the step for this process, or None when this attempt is stale or the step needs no work.
 
     A step found running was left by a process that died (the caller holds the kernel lock): that counts as a crash, and
-    one too many ends the run here.
+    one too many ends the run here. A job that *waits* for the gate still goes on saying what for.
     """
     step = session.scalar(select(StepRow).where(StepRow.id == step_id, StepRow.attempt == attempt).with_for_update())
     if step is None or step.state not in (StepState.READY, StepState.RUNNING):
@@ -56,13 +58,8 @@ def claim(session: Session, step_id: int, attempt: int, now: datetime) -> Claim 
     rules = Rules.from_json(run.rules)
     if step.state == StepState.RUNNING and _is_poison(step, run, rules, DIED, now):
         return None
-    step.state, step.epoch, step.waiting_for, step.due_at, step.updated_at = (
-        StepState.RUNNING,
-        step.epoch + 1,
-        "",
-        None,
-        now,
-    )
+    step.waiting_for = step.waiting_for if waits else ""
+    step.state, step.epoch, step.due_at, step.updated_at = StepState.RUNNING, step.epoch + 1, None, now
     step.dirty = False
     session.flush()
     return Claim(
@@ -81,6 +78,15 @@ _PROGRESSED = (
     .values(crashes=0, updated_at=bindparam("now"))
 )  # fmt: skip
 """Built once: it runs at every model call."""
+
+
+def note_waiting(session: Session, mine: Claim, words: str) -> None:
+    """Say what a running step waits for, once when the wait begins; empty when it is over.
+
+    Raises:
+        Fenced: see `fence`.
+    """
+    fence(session, mine).waiting_for = words[:200]
 
 
 def fence(session: Session, mine: Claim) -> StepRow:
@@ -123,7 +129,7 @@ def advance(
         Bells to ring after the commit.
     """
     step, run = fence(session, mine), session.get_one(RunRow, mine.run)
-    step.updated_at, step.crashes = now, 0
+    step.updated_at, step.crashes, step.waiting_for = now, 0, ""
     if isinstance(to, Waiting):
         if step.dirty:  # something arrived while we worked: look again at once
             return [_again(step, run)]
@@ -168,9 +174,12 @@ def bury(session: Session, step_id: int, epoch: int, now: datetime) -> Bell | No
     )
     if step is None:
         return None
-    run = session.get_one(RunRow, step.run_id)
+    run, waiting = session.get_one(RunRow, step.run_id), step.waiting_for
     bell = _crashed(step, run, Rules.from_json(run.rules), DIED, now)
-    return bell if step.due_at is None else None
+    if bell is None:
+        return None
+    step.waiting_for = waiting  # the process was killed, and what it waited for is as it was
+    return replace(bell, waiting_for=waiting) if step.due_at is None else None
 
 
 def ring_again(session: Session, step_id: int, attempt: int, now: datetime) -> Bell | None:

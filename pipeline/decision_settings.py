@@ -53,7 +53,13 @@ class Triggers:
         0.10, "share of tasks on which a person is asked, whatever happened", source="drift study", low=0, high=1
     )
     check_every_h: float = _set(24.0, "time between drift checks", unit="h", source=_SEED, low=0.001)
-    cooldown_h: float = _set(168.0, "shortest time between two evolutions", unit="h", source=_SEED, low=0)
+    cooldown_h: float = _set(
+        168.0,
+        "shortest time between two evolutions; for a person's order too, unless --force",
+        unit="h",
+        source=_SEED,
+        low=0,
+    )
     implicit_ok_h: float = _set(
         24.0, "an output nobody complained of counts as ok after this", unit="h", source="drift study", low=0
     )

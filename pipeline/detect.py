@@ -143,10 +143,17 @@ def _with_mix(case: DetectCase, found: DetectDecision) -> DetectDecision:
 
 def look(case: DetectCase) -> DetectDecision:
     """Apply the rules in order; the first that speaks decides. Feedback uses it to see whether a check is worth a run."""
-    right = sum(sample.ok for sample in case.window)
-    accuracy = right / len(case.window) if case.window else None
+    accuracy = _share(case.window)
     to, reason = next(_findings(case, accuracy))
     return DetectDecision(next=to, reason=reason, accuracy=accuracy, judged=len(case.window), version=case.version)
+
+
+def against_order(case: DetectCase, found: DetectDecision) -> DetectDecision:
+    """Return what stands against a person's order to evolve: the cooldown does, whatever the labels say."""
+    ready = _cooled_down(case)
+    if ready is None or found.next in (Ending.DISABLED, Ending.BUSY, Ending.POOR_CANDIDATE, Ending.COOLDOWN):
+        return found
+    return replace(found, next=Ending.COOLDOWN, reason=f"{found.reason}; {_cooldown_words(ready)}")
 
 
 def _findings(case: DetectCase, accuracy: float | None) -> Iterator[tuple[Next, str]]:
@@ -186,7 +193,8 @@ def _by_monitor(case: DetectCase) -> Iterator[tuple[Next, str]]:
     """Apply ours: an alarm acts, a warning asks the canary."""
     monitor = case.monitor
     if monitor is None or not monitor.labels:
-        yield Ending.TOO_FEW_SAMPLES, "no judged samples of this version"
+        none = f"; the watch of v{case.version} has taken in none since it came into use" if case.window else ""
+        yield Ending.TOO_FEW_SAMPLES, f"{_window_words(case, _share(case.window))}{none}"
         return
     words = _monitor_words(case)
     if not (monitor.alarmed or monitor.warned):
@@ -233,9 +241,9 @@ def _monitor_words(case: DetectCase) -> str:
     assert monitor is not None
     parts = [describe(monitor)]
     if case.window:
-        right, n = sum(sample.ok for sample in case.window), len(case.window)
-        severe = f", below {triggers.accuracy_threshold:.2f}" if right / n < triggers.accuracy_threshold else ""
-        parts.append(f"{_window_words(case, right / n)}{severe}")
+        share = _share(case.window) or 0.0
+        severe = f", below {triggers.accuracy_threshold:.2f}" if share < triggers.accuracy_threshold else ""
+        parts.append(f"{_window_words(case, share)}{severe}")
     if monitor.rate_shifted:
         parts.append("people report more or less often than before")
     return "; ".join(parts)
@@ -278,6 +286,10 @@ def _disappointed(case: DetectCase) -> str:
         f"accuracy since the promotion is {since.ok / n:.2f} over {n} samples; "
         f"it is below {rules.rollback_threshold:.2f} with probability {chance:.2f}"
     )
+
+
+def _share(window: tuple[Judged, ...]) -> float | None:
+    return sum(sample.ok for sample in window) / len(window) if window else None
 
 
 def _window_words(case: DetectCase, accuracy: float | None) -> str:

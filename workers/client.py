@@ -41,11 +41,13 @@ class Started:
     Attributes:
         rung: False when Redis was away; `evoctl tick` rings when it is back.
         finding: what the drift check would say without a person's order.
+        replaced: runs that waited, and that were cancelled because this one takes their place.
     """
 
     run: int
     rung: bool
     finding: DetectDecision | None = None
+    replaced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,7 @@ class Evolution(OpenHome):
     Example::
 
         from workers.client import Evolution
-        from workers.refusal import refuse_without_options
-    from workers.home import find_home
+        from workers.home import find_home
 
         with Evolution(find_home()) as evolution:
             prompt = evolution.assign("file-naming", "task-17")
@@ -84,6 +85,8 @@ class Evolution(OpenHome):
     ) -> Started:
         """Start an evolution because a person asks for it; accuracy need not have fallen.
 
+        It takes the place of a run that nobody asked for and that still waits for a quiet moment.
+
         Raises:
             Refused: cooldown or poor candidate (unless *force*), a test under way, or too little feedback.
             BadInput: the budget cannot test three proposals.
@@ -91,10 +94,10 @@ class Evolution(OpenHome):
         rules = self.rules(skill, settings)
         text = self.template(rules)
         with self.database.write() as session:
-            checks.cancel_waiting(session, rules.skill.name, now())
             finding = examined(session, rules, self.config, force=force)
+            replaced = checks.replace_waiting(session, rules.skill.name, now())
             bell = checks.start_check(session, rules, text, now(), trigger="person", forced=True, seed=seed)
-        return Started(run=bell.run, rung=self.ring([bell]), finding=finding)
+        return Started(run=bell.run, rung=self.ring([bell]), finding=finding, replaced=replaced)
 
     def create(
         self, skill: str, instructions: tuple[str, ...], *, reason: str, settings: Settings | None = None

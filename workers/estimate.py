@@ -120,10 +120,11 @@ def examined(session: Session, rules: Rules, config: HostConfig, *, force: bool)
         BadInput: the budget cannot test three proposals.
     """
     skill = rules.skill.name
-    finding = checks.examine(session, rules, now())
-    refuse(finding, skill, config, force=force)
+    replaced = checks.replaceable(session, skill)  # a person's order takes their place
+    finding = checks.ordered(session, rules, now(), without=replaced)
+    refuse(finding, skill, config, force=force, run=checks.open_evolution(session, skill))
     refuse_without_options(rules, config)
-    if checks.check_open(session, skill):
+    if checks.check_open(session, skill, without=replaced):
         raise Refused(f"A check of {skill} is under way.", hint="evoctl status")
     _refuse_small(session, rules, config)
     return finding

@@ -123,6 +123,12 @@ def remember_config(home: Home) -> None:
     write_private(home.ensure().root / "config.path", f"{home.config}\n")
 
 
+def remembered_config(home: Home) -> Path | None:
+    """Return the configuration that the home remembers, when it is another one than *home* names."""
+    known = _first_line(home.root / "config.path")
+    return Path(known) if known and Path(known) != home.config else None
+
+
 def remember_redis(home: Home, url: str) -> None:
     """Write down the URL of the private Redis for the other processes of this user."""
     write_private(home.ensure().redis_url_file, f"{url}\n")

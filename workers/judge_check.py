@@ -19,7 +19,12 @@ def start_judge_check(evolution: Evolution) -> Started:
     """
     names = list(evolution.config.skills)
     if not names:
-        raise Refused("There is no skill.", why="A run belongs to one.", hint="evoctl init --example")
+        where = evolution.home.config
+        raise Refused(
+            "There is no skill.",
+            why=f"A run belongs to one, and {where} describes none.",
+            hint="Describe one there under 'skills:', or evoctl init --example --config ANOTHER writes an example.",
+        )
     rules = evolution.rules(names[0])
     refuse_without_options(rules, evolution.config)
     with evolution.database.write() as session:

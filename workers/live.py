@@ -79,6 +79,7 @@ class LiveModels:
         self._host = Lock(_host_lock(settings.models.ollama_url))
         self._host_held = False
         self._patience_s = 0.0 if waited else settings.gate.wait_s
+        self._said = waited  # the step's row says that it waits
         self._begun = begun
         self._server: ServerFacts | None = None
         self._slice_s = 0.0
@@ -139,12 +140,12 @@ class LiveModels:
     def _make_room(self) -> None:
         """End the job when its slice is over or something that needs no model waits for the worker."""
         if self._slice_s >= self._mine.rules.settings.work.slice_s:
-            raise StepAside("slice", "its slice is over")
+            raise StepAside("slice", steps.SLICE_OVER)
         if time.monotonic() - self._looked >= URGENT_LOOK_S:
             self._looked = time.monotonic()
             with self._opened.read() as session:
                 if steps.urgent_ready(session, now()):
-                    raise StepAside("urgent", "a decision goes first")
+                    raise StepAside("urgent", steps.DECISION_FIRST)
 
     def _ask_when_quiet(self, request: Request) -> Reply:
         """Wait for the gate, then ask the model; give the call up as soon as the user comes."""
@@ -163,7 +164,10 @@ class LiveModels:
         started = time.monotonic()
         shut = verdict = self._gate.ask(self._wish)
         if verdict.open:
+            self._say("")
             return
+        if self._patience_s:
+            self._say(verdict.detail)
         while not verdict.open:
             queues.note_waiting(verdict.reason)
             waited = time.monotonic() - started
@@ -174,6 +178,13 @@ class LiveModels:
             shut, verdict = verdict, self._gate.ask(self._wish)
         queues.note_waiting("")
         self._note_wait(shut, time.monotonic() - started)
+
+    def _say(self, words: str) -> None:
+        """Write down what the step waits for, once a wait, so that `evoctl status` need not wait for its end."""
+        if self._said is not bool(words):
+            with self._opened.write() as session:
+                steps.note_waiting(session, self._mine, words)
+            self._said = bool(words)
 
     @property
     def _wish(self) -> Wish:
@@ -188,13 +199,14 @@ class LiveModels:
 
     def _note_wait(self, shut: Verdict, waited_s: float) -> None:
         with self._opened.write() as session:
-            steps.fence(session, self._mine)
+            steps.note_waiting(session, self._mine, "")
             session.add(
                 GateEventRow(
                     run_id=self._mine.run, step_id=self._mine.step, reason=shut.reason, detail=shut.detail, at=now(),
                     waited_s=waited_s,
                 )
             )  # fmt: skip
+        self._said = False
 
     def _cut_off(self, request: Generate | Embed, tag: str, took_s: float) -> None:
         """Enter the lost call in the ledger and make room in memory where the user's model may want it."""

@@ -16,6 +16,7 @@ from pipeline.rules import Rules, own_tags
 from workers.home import Home
 from workers.host_config import HostConfig, load_host_config
 from workers.llm.gate import Gate
+from workers.lock import LOCK, TICK_LOCK, UP_LOCK, held
 from workers.sessions import database
 
 
@@ -58,6 +59,20 @@ class Overview:
             own=own_tags(self.all_rules()),
         )  # fmt: skip
         return gate.ask(wish_of(settings.gate, begun=True, asked=True, search=False, night=False))
+
+    def alive(self) -> bool:
+        """Tell whether some job of this home works now; True where its lock cannot be asked."""
+        return self._held(LOCK)
+
+    def attended(self) -> bool:
+        """Tell whether anything of this home runs in the background: `up`, `tick` or a job."""
+        return any(self._held(name) for name in (TICK_LOCK, UP_LOCK, LOCK))
+
+    def _held(self, name: str) -> bool:
+        try:
+            return held(self.home.ensure().locks / name)
+        except OSError:
+            return True
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:

@@ -194,7 +194,7 @@ def note_waiting(reason: str) -> None:
     job = _current_job()
     if job is None or job.meta.get("waiting_for", "") == reason:
         return
-    job.meta["waiting_for"] = reason
+    job.meta["waiting_for"] = str(reason)  # of an enumeration only the word: nobody unpacks a name from Redis
     with contextlib.suppress(RedisError, OSError):
         job.save_meta()  # type: ignore[no-untyped-call]  # rq leaves it without annotations
 

@@ -12,10 +12,21 @@ from workers.llm.tags import normal
 FORCEABLE = (Ending.COOLDOWN, Ending.POOR_CANDIDATE)
 
 
-def refuse(finding: DetectDecision, skill: str, config: HostConfig, *, force: bool) -> None:
-    """Turn a finding that stands against an evolution into an error that says what would help."""
+def refuse(finding: DetectDecision, skill: str, config: HostConfig, *, force: bool, run: int | None = None) -> None:
+    """Turn a finding that stands against an evolution into an error that says what would help.
+
+    Args:
+        finding: of the look that a drift check would take.
+        skill: its name.
+        config: says which line holds the setting that says so.
+        force: a person overrides cooldown, poor candidate and too little feedback.
+        run: the open evolution.
+    """
     if finding.next is Ending.BUSY:
-        raise Refused(f"{skill} is already evolving.", hint=f"evoctl results {skill}")
+        why = (
+            f"Run r{run} is under way; `evoctl status` says what it does or waits for, `evoctl cancel r{run}` ends it."
+        )
+        raise Refused(f"{skill} is already evolving.", why=why if run else "", hint=f"evoctl results {skill}")
     if finding.next is Ending.DISABLED:
         raise Refused(f"{finding.reason}.", why=f"enabled: false ({config.where('enabled')})")
     if finding.next is Ending.TOO_FEW_SAMPLES and "right answer" in finding.reason and not force:

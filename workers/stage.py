@@ -107,7 +107,7 @@ def work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool =
 def _work(home: Home, stage: Stage, step_id: int, attempt: int, *, waited: bool) -> Outcome:
     with database(home) as opened:
         with opened.write() as session:
-            mine = steps.claim(session, step_id, attempt, now())
+            mine = steps.claim(session, step_id, attempt, now(), waits=waited)
         if mine is None or mine.stage is not stage:
             return Outcome("stale: nothing to do")
         with Answering(home, opened, mine, waited=waited) as answering:

@@ -24,6 +24,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ.setdefault(_name, "1")  # one thread is faster here (measured x120), and keeps off the user's cores
 
 WAIT_STEP_S = 0.5  # between looks of a waiting job: half a second of a quiet minute is nothing to anybody
+MOST_WAIT_S = 600.0  # whatever Redis says; the most that the setting may be
 LOCK_WAIT_S = 20.0  # a second worker's job waits this long for the first one's, then makes room
 OTHER_JOB = "another evolution job is running"
 
@@ -39,7 +40,8 @@ def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None
     place = (home or find_home()).ensure()
     hold = queues.current_meta().get("hold")
     held_back = False
-    with contextlib.suppress(OSError):  # a full disk keeps the gate from its notes; the job asks it again and says so
+    with contextlib.suppress(OSError, LookupError, TypeError, ValueError):
+        # A full disk keeps the gate from its notes, and Redis may say anything: the job asks the gate itself and says so.
         held_back = _wait_quietly(place, hold) if hold else False
     lock = Lock(place.locks / LOCK)
     if not lock.take(LOCK_WAIT_S, on_wait=lambda: queues.note_waiting(OTHER_JOB)):
@@ -67,14 +69,14 @@ def _wait_quietly(home: Home, hold: dict[str, Any]) -> bool:
     lease = SharedLease(home.redis_url)
     gate = Gate(home.root, settings, hold["tag"], url, own=hold.get("own", ()), shared=lease)
     bells, waiting = queues.Bells(home.redis_url), Lock(home.locks / WAITING)
-    end = time.monotonic() + settings.wait_s
+    end = time.monotonic() + min(settings.wait_s, MOST_WAIT_S)
     try:
         waiting.take(POLL_S * 2)  # long enough for a reconciliation that looks at it just now
         while not (verdict := gate.ask(wish)).open:
             queues.note_waiting(verdict.reason)
             if time.monotonic() >= end or _urgent(bells):
                 return True
-            time.sleep(max(settings.poll_s, min(WAIT_STEP_S, verdict.waits_s or WAIT_STEP_S)))
+            time.sleep(min(WAIT_STEP_S, max(settings.poll_s, verdict.waits_s or WAIT_STEP_S)))
     finally:
         waiting.release()
         bells.close()

@@ -198,5 +198,5 @@ def _checked_meta(meta: Any) -> dict[str, Any]:
 
 
 def _is_hold(hold: Any) -> bool:
-    kinds = {"settings": dict, "wish": dict, "tag": str}
+    kinds = {"settings": dict, "wish": dict, "own": list | tuple, "tag": str}
     return isinstance(hold, dict) and all(isinstance(hold.get(name), kind) for name, kind in kinds.items())

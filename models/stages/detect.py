@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -26,16 +27,23 @@ def load_detect(session: Session, mine: Claim, now: datetime) -> DetectCase:
 
 
 def detect_case(
-    session: Session, rules: Rules, now: datetime, *, forced: bool = False, run: int | None = None, seed: int = 0
+    session: Session,
+    rules: Rules,
+    now: datetime,
+    *,
+    forced: bool = False,
+    run: int | None = None,
+    seed: int = 0,
+    without: Sequence[int] = (),
 ) -> DetectCase:
-    """Build the case of a drift check, for a run or to see whether one is worth starting.
+    """Build the case of a drift check, for a run or to see whether one is worth starting if those *without* were not there.
 
     Its cost does not grow with the history: counts end where they decide nothing more.
     """
     skill = rules.skill.name
     in_use = prompts.active(session, skill)
     evolutions = select(RunRow).where(
-        RunRow.skill_name == skill, RunRow.kind == RunKind.EVOLUTION, RunRow.id != (run or 0)
+        RunRow.skill_name == skill, RunRow.kind == RunKind.EVOLUTION, RunRow.id.not_in((run or 0, *without))
     )
     last = session.scalar(evolutions.order_by(RunRow.created_at.desc()).limit(1))
     monitor = monitors.current(session, rules)

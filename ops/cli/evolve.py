@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ops.cli.call import Call, command, pass_call
-from ops.cli.failures import NEGATIVE
+from ops.cli.failures import NEGATIVE, going_on
 from ops.cli.finite import FiniteRange
 from ops.cli.output import progress, show
 from ops.cli.results import run_number
@@ -82,7 +82,9 @@ def _started(call: Call, skill: str, started: Started, search: Search, *, wait: 
         "variants": search.variants, "budget_calls": search.budget_calls, "budget_min": search.budget_min,
     }  # fmt: skip
     finding = started.finding.reason if started.finding else ""
-    data = {"run": line, "finding": finding, "plan": plan, "gate": gate, "rung": started.rung}
+    data = {
+        "run": line, "finding": finding, "plan": plan, "gate": gate, "rung": started.rung, "replaced": started.replaced,
+    }  # fmt: skip
 
     def text() -> str:
         if wait:
@@ -96,6 +98,8 @@ def _started(call: Call, skill: str, started: Started, search: Search, *, wait: 
         )
 
     call.result("enqueue", data, text)
+    for other in started.replaced:
+        call.note(f"It takes the place of run r{other}, which nobody had asked for and which had not begun.")
     say_unrung(call, started)
     call.next("evoctl status", f"evoctl results {skill}", f"evoctl cancel r{started.run}")
     return NEGATIVE if wait and line.ending in ("failed", "refused") else 0
@@ -154,7 +158,7 @@ def _line(overview: Overview, run: int) -> RunLine:
 
 def _wait(call: Call, overview: Overview, run: int) -> RunLine:
     """Tell how the run goes on until it ends or asks people."""
-    with progress(quiet=call.quiet or call.json) as tell:
+    with going_on(run), progress(quiet=call.quiet or call.json) as tell:
         while True:
             line = _line(overview, run)
             # Elsewhere than on a terminal every change is a line of its own, and calls change twice a second.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import secrets
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -26,6 +28,17 @@ CODES: tuple[tuple[type[EvolutionError], int], ...] = (
     (Unreachable, UNREACHABLE),  # ModelMissing is one
     (Blocked, LOCKED),
 )
+
+
+@contextlib.contextmanager
+def going_on(run: int) -> Iterator[None]:
+    """Stand around a wait for a run: who interrupts it is told that the run goes on, and how to end it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"Interrupted: nobody waits any more, but run r{run} goes on.", f"evoctl cancel r{run} ends it"
+        ) from None
 
 
 def exit_code(error: BaseException) -> int:
@@ -82,7 +95,8 @@ def _told(error: BaseException, call: Call) -> tuple[str, str, str, str]:
     if isinstance(error, click.ClickException):
         return "Usage", error.format_message(), "", ""
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return "Interrupted", "Interrupted.", "", ""
+        what, hint = error.args if len(error.args) == len(("what", "hint")) else ("Interrupted.", "")
+        return "Interrupted", what, "", hint
     return _unexpected(error, call)
 
 

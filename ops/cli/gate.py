@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ops.cli.call import Call, command, pass_call
-from ops.cli.output import show, table
+from ops.cli.output import moment, show, table
+from ops.cli.words import gate_line
 
 if TYPE_CHECKING:
+    from models.report_values import QueueItem
     from ops.cli.checks import Check
     from pipeline.gate import Reading, Verdict
     from workers.home import Home
+    from workers.overview import Overview
 
 HEAD = ("READING", "STATE", "AGE S", "COST MS", "VALUE", "SOURCE")
 
@@ -26,8 +29,9 @@ def gate(call: Call) -> None:
     Each reading behind that is listed. One that is absent does not exist on this machine; one that is unknown could be read before and cannot now: it
     keeps the gate closed.
     """
-    verdict = call.overview().gate()
-    call.result("gate", {"gate": verdict}, lambda: _text(verdict, plain=call.plain))
+    overview = call.overview()
+    verdict, queue = overview.gate(), _queue(overview)
+    call.result("gate", {"gate": verdict, "queue": queue}, lambda: _text(verdict, queue, plain=call.plain))
 
 
 def checks(home: Home) -> Iterator[Check]:
@@ -51,10 +55,27 @@ def checks(home: Home) -> Iterator[Check]:
         yield Check("gate alert", State.BAD, alert)
 
 
-def _text(verdict: Verdict, *, plain: bool) -> str:
+def _queue(overview: Overview) -> tuple[QueueItem, ...]:
+    """Read what waits; without a database the readings are shown all the same."""
+    from models import reports
+    from pipeline.errors import EvolutionError
+
+    try:
+        with overview.read() as session:
+            return reports.queue(session, alive=overview.alive())
+    except EvolutionError:
+        return ()
+
+
+def _text(verdict: Verdict, queue: tuple[QueueItem, ...], *, plain: bool) -> str:
     now = time.time()
     rows = [_row(one, now) for one in verdict.readings]
-    lines = [f"Gate: {'open' if verdict.open else 'closed'}. {show(verdict.detail)}"]
+    lines = [gate_line(verdict, queue)]
+    lines += [
+        f"  r{one.run} {one.stage} waits since {moment(one.waiting_since)}: {show(one.waiting_for)}"
+        for one in queue
+        if one.state == "waiting"
+    ]
     lines += [f"Alert: {show(alert)}." for alert in verdict.alerts]
     return "\n".join((*lines, "", table(HEAD, rows, plain=plain)))
 

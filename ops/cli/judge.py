@@ -10,7 +10,7 @@ import click
 
 from ops.cli.call import Call, Group, command, pass_call
 from ops.cli.evolve import say_unrung
-from ops.cli.failures import NEGATIVE
+from ops.cli.failures import NEGATIVE, going_on
 from ops.cli.output import moment, number, progress, show, table
 from ops.cli.words import SIMULATED, run_state
 
@@ -97,7 +97,7 @@ def _waited(call: Call, run: int) -> RunLine:
     from models import report_details
 
     overview = call.overview()
-    with progress(quiet=call.quiet or call.json) as tell:
+    with going_on(run), progress(quiet=call.quiet or call.json) as tell:
         while True:
             with overview.read() as session:
                 line = report_details.run_detail(session, run).line

@@ -167,7 +167,10 @@ def _wants_json(given: list[str]) -> bool:
 
 
 def _tolerant() -> None:
-    """A terminal that cannot write a letter gets its escape instead of a crash."""
+    """A terminal that cannot write a letter gets its escape instead of a crash, and a closed stream swallows what is said."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller (`>&-`)
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

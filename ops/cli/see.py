@@ -10,7 +10,7 @@ import click
 from ops.cli.call import Call, command, pass_call
 from ops.cli.output import moment, plain_data, show, table
 from ops.cli.skill import OPTIONAL_SKILL
-from ops.cli.words import SIMULATED, accuracy, failure, run_name, run_state
+from ops.cli.words import SIMULATED, accuracy, failure, gate_line, run_name, run_state
 
 if TYPE_CHECKING:
     from models.report_values import Status
@@ -26,15 +26,19 @@ def status(call: Call) -> None:
 
     overview = call.overview()
     rules = overview.all_rules()
+    alive, attended = overview.alive(), overview.attended()
     with overview.read() as session:
-        found = reports.status(session, rules)
+        found = reports.status(session, rules, alive=alive)
     gate, room = _gate(overview), _room(overview)
     skills = [
         {**_fields(one), "enabled": rule.skill.enabled, "poor_candidate": rule.skill.poor_candidate}
         for one, rule in zip(found.skills, rules, strict=True)
     ]
-    data = {"skills": skills, "queue": found.queue, "gate": gate, "simulated": found.simulated, "disk": room}
-    call.result("status", data, lambda: _status_text(found, gate, room))
+    data = {
+        "skills": skills, "queue": found.queue, "gate": gate, "simulated": found.simulated, "disk": room,
+        "attended": attended,
+    }  # fmt: skip
+    call.result("status", data, lambda: _status_text(found, gate, room, attended=attended))
     if any(line.open_ballots for one in found.skills for line in one.open):
         call.next("evoctl vote")
     elif not any(one.samples for one in found.skills):
@@ -54,8 +58,9 @@ def runs(call: Call, skill: str | None, *, limit: int) -> None:
 
     overview = call.overview()
     name = overview.config.skill(skill).name if skill else None
+    alive = overview.alive()
     with overview.read() as session:
-        found = reports.runs(session, skill=name, limit=limit)
+        found = reports.runs(session, skill=name, limit=limit, alive=alive)
 
     def text() -> str:
         if not found:
@@ -91,7 +96,7 @@ def _fields(one: object) -> dict[str, object]:
     return dict(plain_data(one))
 
 
-def _status_text(found: Status, gate: Verdict, room: dict[str, object]) -> str:
+def _status_text(found: Status, gate: Verdict, room: dict[str, object], *, attended: bool) -> str:
     lines: list[str] = []
     size = max((len(one.skill) for one in found.skills), default=0)
     for one in found.skills:
@@ -109,7 +114,8 @@ def _status_text(found: Status, gate: Verdict, room: dict[str, object]) -> str:
     counts = {state: sum(item.state == state for item in found.queue) for state in ("running", "ready", "waiting")}
     lines.append(f"Queue: {', '.join(f'{n} {state}' for state, n in counts.items())}.")
     lines += [f"  r{item.run} {item.stage}: {show(item.error, limit=300)}" for item in found.queue if item.error]
-    lines.append(f"Gate: {'open' if gate.open else 'closed'}. {show(gate.detail)}")
+    lines.append(gate_line(gate, found.queue))
+    lines += [] if attended else ["Nothing runs here: evoctl up"]
     lines += [f"  Alert: {show(alert)}." for alert in gate.alerts]
     if not room["enough"]:
         words = f"only {room['free_mb']} MB are free; no model is asked before there are {room['wanted_mb']:g}"

@@ -31,13 +31,14 @@ def init(call: Call, *, example: bool) -> None:
     Writes the configuration when it is missing, creates the home and the database, and remembers where the
     configuration is. Nothing that exists is ever overwritten.
     """
-    from workers.home import remember_config
+    from workers.home import remember_config, remembered_config
     from workers.host_config import load_host_config
     from workers.llm.light_http import other_machine
     from workers.llm.tags import leaving
 
     home = call.home
     home.ensure()  # first: a folder made on the way to the configuration would be open to others
+    replaced = remembered_config(home)
     written = _write_config(home.config, example=example)
     remember_config(home)
     before, after = bring_up_to_date(home)
@@ -47,21 +48,20 @@ def init(call: Call, *, example: bool) -> None:
     data = {
         "home": str(home.root), "config": str(home.config), "written": [str(path) for path in written], "revision": after,
         "migrated": before != after, "embedded_redis": redis, "skills": skills, "ollama_elsewhere": elsewhere,
+        "replaced": str(replaced) if replaced else None,
     }  # fmt: skip
 
-    def text() -> str:
-        config = "written" if home.config in written else "found, left as it is"
-        names = ", ".join(skills) or "none yet: describe them under 'skills:'"
-        return "\n".join(
-            (
-                f"Home           {show(home.root)}",
-                f"Configuration  {show(home.config)} ({config})",
-                f"Database       revision {after}",
-                f"Skills         {names}",
-            )
-        )
-
-    call.result("init", data, text)
+    names = ", ".join(skills) or f"none yet: {_how_to_get_skills(home.config, example=example and not written)}"
+    config = "written" if home.config in written else "found, left as it is"
+    lines = (
+        f"Home           {show(home.root)}",
+        f"Configuration  {show(home.config)} ({config})",
+        f"Database       revision {after}",
+        f"Skills         {names}",
+    )
+    call.result("init", data, lambda: "\n".join(lines))
+    if replaced:
+        call.note(show(f"This home now uses {home.config} where no other is named; it used {replaced} before."))
     if elsewhere:
         call.note(show(f"Ollama runs elsewhere: {leaving(elsewhere)}."))
     call.next("evoctl doctor", "evoctl up", f"evoctl feedback import {skills[0] if skills else 'SKILL'} FILE.jsonl")
@@ -222,6 +222,13 @@ def _write_config(config: Path, *, example: bool) -> list[Path]:
         raise ConfigError(
             "The configuration cannot be written.", why=why, hint="Name a place by --config PATH."
         ) from error
+
+
+def _how_to_get_skills(config: Path, *, example: bool) -> str:
+    """Say what gives a configuration its skills; an *example* that was asked for is never put over a found one."""
+    other = shlex.quote(str(config.parent / "example" / "config.yaml"))
+    left = "the example was not written, because this configuration is yours; " if example else ""
+    return f"{left}describe them under 'skills:', or get the example by evoctl init --example --config {show(other)}"
 
 
 def _write_new(path: Path, content: str) -> bool:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from ops.cli.output import moment, number, show
 
 if TYPE_CHECKING:
-    from models.report_values import Accuracy, RunLine
+    from collections.abc import Sequence
+
+    from models.report_values import Accuracy, QueueItem, RunLine
+    from pipeline.gate import Verdict
     from pipeline.progress import Progress
 
 SIMULATED = "simulated"  # beside everything that a simulated server had a part in
+NO_GATE = ("votes",)  # waits that no quiet moment ends
 LONG_MIN = 120.0  # minutes from which hours are easier to read
 
 
@@ -22,6 +26,16 @@ def accuracy(found: Accuracy) -> str:
     if found.value is None:
         return "no judged samples"
     return f"{found.value:.2f} over {found.n} samples ({found.low:.2f} to {found.high:.2f}; {found.basis})"
+
+
+def gate_line(gate: Verdict, queue: Sequence[QueueItem]) -> str:
+    """Say how the gate is; who still waits at an open one wants more of it than a person's own run does."""
+    waiting = dict.fromkeys(f"r{one.run}" for one in queue if one.state == "waiting" and one.waiting_for not in NO_GATE)
+    if not gate.open or not waiting:
+        return f"Gate: {'open' if gate.open else 'closed'}. {show(gate.detail)}"
+    return (
+        f"Gate: open for what a person asked for and what has begun, not for {', '.join(waiting)}. {show(gate.detail)}"
+    )
 
 
 def run_state(line: RunLine) -> str:

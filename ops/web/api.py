@@ -131,9 +131,10 @@ def _waiting(home: Home) -> dict[str, Any]:
 
     overview = Overview(home)
     try:
+        alive = overview.alive()
         with overview.read() as session:
-            queue = reports.queue(session)
-        return {"queue": plain_data(queue), "gate": plain_data(overview.gate())}
+            queue = reports.queue(session, alive=alive)
+        return {"queue": plain_data(queue), "gate": plain_data(overview.gate()), "attended": overview.attended()}
     except EvolutionError as error:
         return {"trouble": str(error)}
 

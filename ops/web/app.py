@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flask import Flask, render_template
 
+from ops.cli.output import show
 from ops.web.api import blueprint, key_of
 from ops.web.dashboard import mount
 from ops.web.guard import WORKERS_PATH, Door, install
@@ -22,10 +23,12 @@ class Facts:
 
     Attributes:
         simulated: at least one run was made on a simulated server.
+        waits: what each step that waits waits for, in words.
         trouble: why nothing is known, in words; empty when all is well.
     """
 
     simulated: bool = False
+    waits: tuple[str, ...] = ()
     trouble: str = ""
 
 
@@ -62,11 +65,15 @@ def read_facts(home: Home) -> Facts:
     """Look into the database; whatever is wrong with it becomes a sentence on the page."""
     from sqlalchemy import select  # noqa: PLC0415 - a third of the process's memory, wanted by this page alone
 
+    from models.waits import waits  # noqa: PLC0415 - same
     from models.work_tables import RunRow  # noqa: PLC0415 - same
     from workers.sessions import database  # noqa: PLC0415 - same
 
     try:
         with database(home) as opened, opened.read() as session:
-            return Facts(simulated=session.scalar(select(RunRow.id).where(RunRow.simulated).limit(1)) is not None)
+            return Facts(
+                simulated=session.scalar(select(RunRow.id).where(RunRow.simulated).limit(1)) is not None,
+                waits=tuple(f"r{run} {stage}: {show(words)}" for run, stage, words in waits(session)),
+            )
     except EvolutionError as error:
         return Facts(trouble=str(error))

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from models import checks, prompts, steps
+from models import checks, prompts, runs, steps
 from models.runs import become_evolution, cancel
 from models.stages.detect import detect_case, load_detect, save_detect
 from models.tables import SkillRow, VariantRow
-from models.work_tables import EvolutionRow, RunRow, StepRow
+from models.work_tables import EvolutionRow, ModelCallRow, RunRow, StepRow
 from pipeline.detect import detect
 from pipeline.domain import Ending, Fate, Label, RunKind, Stage, StepState
 from pipeline.errors import BadInput
@@ -211,3 +211,66 @@ def test_rules_are_frozen_in_the_run(memory: Any) -> None:
     memory.voting(max_votes=1)
 
     assert memory.claim(bell).rules == started
+
+
+def evolving(memory: Any, *, trigger: str, waiting_for: str) -> Any:
+    """Let an evolution begin, of which the search waits."""
+    with memory.write() as session:
+        bell = runs.start_run(
+            session, rules=memory.rules, kind=RunKind.EVOLUTION, trigger=trigger, stage=Stage.MUTATE, version=1, seed=1,
+            now=memory.now,
+        )  # fmt: skip
+        session.add(EvolutionRow(run_id=bell.run, started_at=memory.now))
+        session.get_one(StepRow, bell.step).waiting_for = waiting_for
+    return bell
+
+
+@pytest.mark.parametrize(
+    ("trigger", "waiting_for", "called", "replaced"),
+    [
+        ("feedback", "a quiet half hour", False, True),
+        ("feedback", "", False, False),
+        ("feedback", "a quiet half hour", True, False),
+        ("person", "a quiet half hour", False, False),
+    ],
+)
+def test_an_order_takes_the_place_of_an_evolution_that_has_not_begun(
+    memory: Any, trigger: str, waiting_for: str, *, called: bool, replaced: bool
+) -> None:
+    """Only of one that nobody asked for, that waits, and that has called no model."""
+    bell = evolving(memory, trigger=trigger, waiting_for=waiting_for)
+    with memory.write() as session:
+        if called:
+            session.add(
+                ModelCallRow(
+                    run_id=bell.run, stage=Stage.MUTATE, visit=1, request_sha="a" * 64, occurrence=0, role="task",
+                    outcome="answered", at=memory.now,
+                )
+            )  # fmt: skip
+        session.flush()
+        found = checks.replace_waiting(session, "file-naming", memory.now)
+
+    assert found == ((bell.run,) if replaced else ())
+    assert (memory.run_row(bell).ending == Ending.CANCELLED) is replaced
+
+
+def test_an_order_within_the_cooldown_finds_it_whatever_the_labels_say(memory: Any) -> None:
+    """An evolution that was cancelled before its first call has tried nothing, and begins no cooldown."""
+    memory.history(12)
+    bell = evolving(memory, trigger="person", waiting_for="")
+
+    def ordered() -> Any:
+        with memory.maker() as session:
+            return checks.ordered(session, memory.rules, memory.now + timedelta(hours=1))
+
+    while_open = ordered()
+    with memory.write() as session:
+        runs.end_run(session.get_one(RunRow, bell.run), Ending.CANCELLED, "", memory.now)
+    cancelled = ordered()
+    with memory.write() as session:
+        session.get_one(RunRow, bell.run).ending = Ending.KEPT_INCUMBENT
+    over = ordered()
+
+    assert (while_open.next, over.next) == (Ending.BUSY, Ending.COOLDOWN)
+    assert cancelled.next is not Ending.COOLDOWN
+    assert "the cooldown ends on" in over.reason

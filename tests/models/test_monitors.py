@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from models import checks, feedback, golden, monitors, prompts, samples, steps
+from models import checks, feedback, golden, monitors, prompts, reports, samples, steps
 from models.stages.detect import detect_case, save_detect
 from models.tables import PromotionRow, SampleRow
 from models.watch_tables import GoldenSetRow, MonitorRow
@@ -258,12 +258,12 @@ def test_a_persons_order_cancels_a_check_that_waits_for_a_quiet_moment(memory: A
     used(memory)
     bell = memory.check()
     with memory.write() as session:
-        checks.cancel_waiting(session, "file-naming", memory.now)
+        checks.replace_waiting(session, "file-naming", memory.now)
     untouched = memory.run_row(bell).ended_at
     mine = memory.claim(bell)
     with memory.write() as session:
         steps.release(session, mine, memory.now, waiting_for="a quiet moment")
-        checks.cancel_waiting(session, "file-naming", memory.now)
+        checks.replace_waiting(session, "file-naming", memory.now)
 
     assert untouched is None
     assert memory.run_row(bell).ending == Ending.CANCELLED
@@ -431,3 +431,36 @@ def test_a_check_that_is_not_worth_a_run_starts_none(memory: Any) -> None:
 
     assert healthy is None
     assert alarmed is not None
+
+
+def watched(memory: Any) -> str:
+    """Read what status says of the label stream."""
+    with memory.maker() as session:
+        return str(reports.skill_status(session, memory.rules).watch)
+
+
+def test_status_says_which_labels_wait_for_older_tasks(memory: Any) -> None:
+    """Complaints wait for an older task that silence may still judge: how many, and until when."""
+    used(memory)
+    memory.tell("silent", output="x", at=memory.now)
+    for i in range(3):
+        memory.tell(f"bad{i}", output="x", label=Label.BAD, at=memory.now + timedelta(minutes=1))
+
+    until = memory.now + timedelta(hours=24)
+    assert f"3 labels wait for older tasks without a verdict, until {until:%Y-%m-%d %H:%M} UTC" in watched(memory)
+
+
+def test_status_knows_a_version_that_came_back_without_a_label_since(memory: Any) -> None:
+    """Its judged samples are of an earlier spell: it is not said that it never had any, and enqueue says the same."""
+    used(memory)
+    for i in range(3):
+        memory.tell(f"a{i}", output="x", label=Label.BAD)
+    memory.history(40, right=0)
+    with memory.write() as session:
+        prompts.activate(session, prompts.version(session, "file-naming", 1), memory.now + timedelta(days=1))
+        finding = checks.examine(session, memory.rules, memory.now + timedelta(days=1))
+
+    assert watched(memory).startswith("none yet of the labels since v1 came back into use on ")
+    assert finding.reason == (
+        "accuracy 0.00 over 20 samples (20 by scorer); the watch of v1 has taken in none since it came into use"
+    )

@@ -10,8 +10,10 @@ import pytest
 
 from pipeline.domain import Stage
 from pipeline.errors import Unreachable
+from pipeline.gate import Reason
 from workers import jobs, queues
 from workers.queues import Bells, Ring
+from workers.worker import EvolutionJob
 
 
 def ring(**changes: Any) -> Ring:
@@ -104,3 +106,18 @@ def test_a_job_that_waits_for_a_quiet_moment_itself_is_known(site: Any) -> None:
     assert site.bells.holds("r1-detect-1-a2")
     assert not site.bells.holds("r2-detect-1-a1")
     assert not site.bells.holds("r9-detect-1-a1")
+
+
+def test_what_a_job_waits_for_can_be_read_again(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate's reason is written as a word: a pickle that names a class is refused with everything beside it."""
+    monkeypatch.setattr(queues, "_adopted", [])
+    bell = site.judging()
+    site.relay(bell)
+    queues.adopt_job(site.home.redis_url, bell.job_id)
+
+    queues.note_waiting(Reason.LEASE)
+
+    assert EvolutionJob.fetch(bell.job_id, connection=site.redis).meta == {
+        "skill": "file-naming",
+        "waiting_for": "lease",
+    }

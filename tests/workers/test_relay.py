@@ -22,6 +22,7 @@ from workers.lease import foreground
 from workers.lock import LOCK, WAITING, Lock
 from workers.queues import Bells, BellState
 from workers.turn import take_turn
+from workers.worker import EvolutionJob
 
 TICK_S = 0.05
 
@@ -239,6 +240,29 @@ def test_a_search_that_nobody_asked_for_waits_for_the_long_quiet(site: Any, trig
     bell = held(site, site.judging(trigger=trigger))
 
     assert site.job(bell).meta["hold"]["wish"]["quiet_s"] == quiet_s
+
+
+def test_our_worker_takes_the_hold_of_a_held_bell(site: Any) -> None:
+    """What the relay tells a job to wait by is what the worker class lets through: else every wait is a heavy one."""
+    bell = held(site, site.judging())
+
+    job = EvolutionJob.fetch(bell.job_id, connection=site.redis)
+
+    assert job.meta["hold"]["wish"]["quiet_s"] == site.rules.settings.gate.resume_idle_s
+
+
+def test_a_killed_job_that_waited_for_the_gate_goes_on_waiting(site: Any) -> None:
+    """The step's row says what for before and after the death, and the fresh job waits cheaply."""
+    bell = site.judging()
+    mine = claimed(site, bell)
+    with site.opened.write() as session:
+        steps.note_waiting(session, mine, "A foreground command runs.")
+
+    site.reconcile()
+
+    step = site.step(bell)
+    assert (step.state, step.waiting_for) == (StepState.READY, "A foreground command runs.")
+    assert "hold" in Job.fetch(f"r{bell.run}-judge-1-a2", connection=site.redis).meta
 
 
 def test_a_waiting_job_is_not_taken_for_dead(site: Any) -> None:

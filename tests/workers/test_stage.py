@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from models import checks, judge_checks, steps
+from models import checks, judge_checks, reports, steps
 from models.runs import cancel, start_run
-from models.work_tables import CancelledCallRow, RunRow
+from models.work_tables import CancelledCallRow, RunRow, StepRow
 from pipeline.domain import Ending, RunKind, Stage, StepState
 from pipeline.errors import EvolutionError, Unreachable
+from workers.clock import now
 from workers.home import Home
 from workers.host_templates import read_template
 from workers.lease import foreground
@@ -163,6 +164,50 @@ def test_a_gate_that_opens_in_time_is_waited_for(site: Any) -> None:
 
     assert outcome.words == "done: judge visit 1"
     assert [event.reason for event in site.gate_events()] == ["lease"]
+
+
+def test_a_job_that_waits_for_the_gate_says_so_while_it_waits(site: Any, until: Any) -> None:
+    """Reports call the step waiting, with the reason, although a job holds it; one write says so, and one that it is over."""
+    site.change(gate={"wait_s": 30.0})
+    bell, written = site.judging(1), []
+
+    def seen() -> Any:
+        with site.opened.read() as session:
+            return reports.queue(session)[0]
+
+    with foreground(site.home.root):
+        thread = threading.Thread(target=lambda: written.append(site.work(bell)))
+        thread.start()
+        until(lambda: site.step(bell).waiting_for, 20)
+        row, item = site.step(bell), seen()
+        looking = sqlite3.connect(site.home.root / "evolution.db")
+        before = looking.execute("PRAGMA data_version").fetchone()
+        time.sleep(0.5)
+        after = looking.execute("PRAGMA data_version").fetchone()
+        looking.close()
+    thread.join()
+
+    assert (row.state, item.state, item.waiting_for) == (StepState.RUNNING, "waiting", "A foreground command runs.")
+    assert item.waiting_since == row.created_at
+    assert before == after
+    assert written[0].words == "done: judge visit 1"
+    done = site.step(bell)
+    assert (done.waiting_for, done.crashes) == ("", 0)
+
+
+def test_a_held_job_goes_on_saying_what_it_waits_for(site: Any) -> None:
+    """Between two slices nobody is told that the step runs; an open gate ends the wait in words too."""
+    bell = site.judging(1)
+    with foreground(site.home.root):
+        (bell,) = site.work(bell, waited=True).bells
+    with site.opened.write() as session:
+        claimed = steps.claim(session, bell.step, bell.attempt, now(), waits=True)
+        waiting = session.get_one(StepRow, bell.step).waiting_for
+        bell = steps.release(session, claimed, now(), waiting_for=waiting)
+
+    assert waiting == "A foreground command runs."
+    assert site.work(bell, waited=True).words == "done: judge visit 1"
+    assert site.step(bell).waiting_for == ""
 
 
 def test_a_call_that_is_cut_off_enters_the_ledger(site: Any) -> None:

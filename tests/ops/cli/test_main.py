@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -325,3 +326,28 @@ def test_a_database_of_another_release_is_told_apart(evoctl: Any, host: Any) -> 
 
     assert said.code == 1
     assert "Try:  evoctl migrate" in said.err
+
+
+def test_closed_streams_are_no_error(host: Any) -> None:
+    """Who closes standard output, or standard error too, wants the exit code only."""
+    script = f"{shlex.quote(sys.executable)} -m ops.cli.main status"
+    for closed in (">&-", ">&- 2>&-"):
+        done = subprocess.run(["bash", "-c", f"{script} {closed}"], capture_output=True, text=True, check=False)
+        assert (done.returncode, "Unexpected" in done.stderr) == (0, False), done
+
+
+def test_an_interrupted_wait_says_that_the_run_goes_on(host: Any) -> None:
+    """Ctrl-C ends the waiting and not the run: its name, and what ends it, are said."""
+    words = [sys.executable, "-m", "ops.cli.main", "enqueue", "file-naming", "--force", "--wait"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        while "r1 detect" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        code = process.wait()
+
+    assert (code, told) == (
+        130,
+        "Error: Interrupted: nobody waits any more, but run r1 goes on.\n  Try:  evoctl cancel r1 ends it\n",
+    )

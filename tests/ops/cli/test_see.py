@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from models import searches
+from models import reports, searches
 from models.tables import BallotCardRow, BallotRow, PromptVersionRow, SampleRow, SkillRow, VariantRow
 from models.work_tables import RunRow, StepRow
+from ops.cli.words import gate_line
 from pipeline.algorithms.invisible import CATEGORIES
+from pipeline.gate import Reason, Verdict
 from pipeline.search import Tally
+from workers.lock import LOCK, TICK_LOCK, Lock
 
 HOSTILE = (
     "\x1b[2J\x1b]8;;http://evil.example\x1b\\\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e\u2066\x00\x85\u2028[/]{{x}}\U000e0041"
@@ -150,6 +153,46 @@ def test_runs_say_when_there_is_none(evoctl: Any, host: object) -> None:
     """An empty list is a sentence for people and an empty array for programs."""
     assert evoctl("runs").out == "There is no run yet.\n"
     assert evoctl("runs", "--json").data == {"runs": []}
+
+
+def test_status_says_that_nothing_runs_and_calls_no_dead_step_running(evoctl: Any, trial: Any, host: Any) -> None:
+    """Without a lock that is held no step runs, whatever its row says; with a tick the line goes."""
+    with trial.evolution.database.write() as session:
+        session.execute(update(StepRow).values(state="running", waiting_for=""))
+    alone, data = evoctl("status"), evoctl("status", "--json").data
+    locks = [Lock(host.locks / LOCK), Lock(host.locks / TICK_LOCK)]
+    for lock in locks:
+        assert lock.take(1)
+    at_work = evoctl("status")
+    for lock in locks:
+        lock.release()
+
+    assert "Queue: 0 running, 1 ready, 0 waiting.\n" in alone.out
+    assert "\nNothing runs here: evoctl up\n" in alone.out
+    assert (data["attended"], data["skills"][0]["open"][0]["state"], data["queue"][0]["state"]) == (
+        False,
+        "ready",
+        "ready",
+    )
+    assert "Queue: 1 running, 0 ready, 0 waiting.\n" in at_work.out
+    assert "Nothing runs" not in at_work.out
+
+
+def test_status_and_gate_name_who_waits_at_an_open_gate(evoctl: Any, trial: Any) -> None:
+    """A run that nobody asked for wants a longer quiet than the gate's own line goes by."""
+    with trial.evolution.database.write() as session:
+        session.execute(update(StepRow).values(state="ready", waiting_for="used less than 1800 s ago"))
+    with trial.evolution.database.read() as session:
+        queue = reports.queue(session)
+    told = gate_line(Verdict(open=True, reason=Reason.OPEN, detail="Nobody uses the model."), queue)
+
+    status, gate = evoctl("status"), evoctl("gate", "--json")
+
+    assert told == "Gate: open for what a person asked for and what has begun, not for r1. Nobody uses the model."
+    assert "waiting since" in status.out
+    assert "Queue: 0 running, 0 ready, 1 waiting." in status.out
+    assert gate.data["queue"][0]["waiting_for"] == "used less than 1800 s ago"
+    assert "r1 bandit waits since" in evoctl("gate").out
 
 
 def test_results_of_a_skill_that_never_evolved_are_not_found(evoctl: Any, host: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sqlite3
 import stat
@@ -179,3 +180,18 @@ def test_skills_are_completed_from_the_configuration(host: Any, monkeypatch: pyt
     assert [one.value for one in complete.get_completions(["results"], "f")] == ["file-naming"]
     host.config.write_text("skills: [", encoding="utf-8")
     assert complete.get_completions(["results"], "f") == []
+
+
+def test_init_says_how_to_get_the_example_beside_a_configuration_without_skills(evoctl: Any, tmp_path: Path) -> None:
+    """It never goes over a found configuration, and the command that is named instead works."""
+    words = ("--home", str(tmp_path / "home"))
+    evoctl(*words, "--config", str(tmp_path / "app" / "config.yaml"), "init")
+
+    said = evoctl(*words, "--config", str(tmp_path / "app" / "config.yaml"), "init", "--example")
+    advice = re.search(r"evoctl (init --example --config \S+)", said.out)
+
+    assert "the example was not written, because this configuration is yours" in said.out
+    assert advice is not None
+    told = evoctl(*words, *shlex.split(advice[1]))
+    assert "file-naming, audio-actions" in told.out
+    assert f"it used {tmp_path / 'app' / 'config.yaml'} before" in told.err

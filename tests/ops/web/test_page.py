@@ -23,7 +23,7 @@ from sqlalchemy import insert
 
 from models.base import make_engine
 from models.tables import SkillRow
-from models.work_tables import RunRow
+from models.work_tables import RunRow, StepRow
 from ops.web.server import AddressBook
 from pipeline.domain import RunKind
 from workers.clock import now
@@ -314,6 +314,24 @@ def test_the_start_page_says_what_is_simulated(page: Any) -> None:
 
     assert "Simulated" not in before
     assert "Simulated" in page.ask("/").text
+
+
+def test_the_start_page_says_what_runs_wait_for(page: Any) -> None:
+    """A step that waits stands there with its reason, whose own words are shown and not obeyed; one that made room does not."""
+    engine = make_engine(page.home.database_url)
+    run = {"skill_name": "w", "kind": RunKind.EVOLUTION, "trigger": "person", "seed": 1, "rules": "{}", "version": 1}
+    step = {"visit": 1, "state": "ready", "created_at": now(), "updated_at": now()}
+    with engine.begin() as connection:
+        connection.execute(insert(SkillRow).values(name="w", created_at=now()))
+        (number,) = connection.execute(insert(RunRow).values(**run, created_at=now())).inserted_primary_key
+        for stage, words in (("mutate", "<b>a foreground command</b>"), ("judge", "its slice is over")):
+            connection.execute(insert(StepRow).values(**step, run_id=number, stage=stage, waiting_for=words))
+    engine.dispose()
+
+    text = page.ask("/").text
+
+    assert f"<li>r{number} mutate: &lt;b&gt;a foreground command&lt;/b&gt;</li>" in text
+    assert "its slice is over" not in text
 
 
 def test_a_home_without_database_or_redis_says_so(tmp_path: Path, serve: Any) -> None:
