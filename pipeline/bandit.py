@@ -32,6 +32,7 @@ class BanditCase:
         template: of the prompt in use.
         tally: what replay and votes say; before the replay all challengers, each without counts.
         tasks: inputs not yet balloted, new ones before those of the history, none of them used in search or replay.
+        more: there are perhaps more such inputs than one visit looks at.
         open_ballots: ballots that wait for a vote; `expiring`: when the oldest of them expires.
         made: how many ballots of the run have so many cards.
         select_items, confirm_items, report_items: logged tasks of the replay, each part for one purpose.
@@ -56,6 +57,7 @@ class BanditCase:
     report_items: tuple[Item, ...]
     known: Mapping[VariantId, tuple[Outcome, ...]]
     replayed: bool
+    more: bool = False
     unseen: bool = False
     served_by: str = ""
     changed: str = ""
@@ -179,8 +181,13 @@ def _ballots(case: BanditCase, verdict: Verdict) -> Flow[tuple[Ballot, ...]]:
 
 
 def _due(case: BanditCase, verdict: Verdict, made: tuple[Ballot, ...]) -> datetime:
-    """Return when to look again: at the end of the days, when a promotion may go ahead, or when a ballot expires."""
+    """Return when to look again: at the end of the days, when a promotion may go ahead, or when a ballot expires.
+
+    At once where equal answers have used up the inputs of this visit, and there may be more.
+    """
     voting = case.rules.settings.voting
+    if case.more and made and case.open_ballots + sum(len(one.cards) > 1 for one in made) < voting.open_ballots:
+        return case.now
     times = [verdict.due or case.now + timedelta(days=voting.max_days)]
     if case.expiring is not None:
         times.append(case.expiring)

@@ -57,6 +57,7 @@ def load_bandit(session: Session, mine: Claim, now: datetime) -> BanditCase:
         report_items=report,
         known=replays.known(session, mine.run) if not evolution.comparison else {},
         replayed=bool(evolution.replay),
+        more=len(tasks) == _TASKS,
         unseen=not evolution.samples,  # a search confirms its best on the select part, and so has chosen by it
         served_by=evolution.served_by,
         changed=prompts.changed_since(session, run, evolution.incumbent_sha),

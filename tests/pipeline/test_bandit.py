@@ -92,6 +92,21 @@ def test_answers_that_never_differ_end_the_test_in_the_visit_that_shows_it() -> 
     assert (short.next, other.next) == (Waiting.FOR_VOTES, Waiting.FOR_VOTES)
 
 
+def test_the_next_inputs_are_looked_at_at_once_where_these_gave_nothing_to_vote_on() -> None:
+    """Equal answers to all inputs of a visit do not make the rest wait for news; enough open ballots, or no more inputs, do."""
+    outputs = {"Old.": "same", "Rule 1.": "same"}
+
+    again, _ = _drive(_case(_tally((0, 0)), tasks=7, more=True), outputs)
+    last, _ = _drive(_case(_tally((0, 0)), tasks=7), outputs)
+    enough, _ = _drive(_case(_tally((0, 0)), tasks=20, more=True))
+
+    assert again.due == NOW
+    assert last.due is not None
+    assert last.due > NOW
+    assert enough.due is not None
+    assert enough.due > NOW
+
+
 def test_no_more_ballots_than_wanted_are_made() -> None:
     """Seven open ones of ten leave room for three."""
     decision, _ = _drive(_case(_tally((0, 0)), tasks=20, open_ballots=7))
