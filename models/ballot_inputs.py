@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -12,9 +13,10 @@ from models import contents
 from models.ballots import open_ballots
 from models.replays import replayed_samples
 from models.tables import BallotRow, SampleRow
-from models.work_tables import EvolutionRow, RunRow
+from models.waits import OPEN
+from models.work_tables import EvolutionRow, RunRow, StepRow
 from pipeline.decision import LIVE
-from pipeline.domain import RunKind, Split
+from pipeline.domain import Split, Stage
 from pipeline.explain import no_inputs_words
 from pipeline.rules import Rules
 
@@ -22,7 +24,13 @@ _AT_ONCE = 200  # rows that are held while tasks are looked through
 
 
 def ballot_tasks(
-    session: Session, run: RunRow, replayed: Collection[int], *, from_history: bool, limit: int
+    session: Session,
+    run: RunRow,
+    replayed: Collection[int],
+    *,
+    from_history: bool,
+    limit: int,
+    searched: bool = True,
 ) -> list[SampleRow]:
     """Return inputs that may become ballots of *run*: new tasks that were drawn first, then the history's held-out part.
 
@@ -39,17 +47,25 @@ def ballot_tasks(
         .execution_options(yield_per=_AT_ONCE)
     )
     found: list[SampleRow] = []
-    for row in _unused(session, run, replayed, session.scalars(query)):
-        found.append(row)
-        if len(found) == limit:
-            break
+    with closing(session.scalars(query)) as rows:
+        for row in _unused(session, run, replayed, rows, searched=searched):
+            found.append(row)
+            if len(found) == limit:
+                break
     return found
 
 
-def any_left(session: Session, run: RunRow, *, from_history: bool) -> bool:
-    """Tell whether a test whose replay is over has an input for another ballot."""
+def any_left(session: Session, run: RunRow, *, from_history: bool, searched: bool = True) -> bool:
+    """Tell whether a test whose replay is over has an input for another ballot.
+
+    Args:
+        session: open transaction.
+        run: the test.
+        from_history: also of the history.
+        searched: leave out what the search saw, which reads the whole history; without it, the answer may be a yes too many.
+    """
     used = replayed_samples(session.get(EvolutionRow, run.id))
-    return bool(ballot_tasks(session, run, used, from_history=from_history, limit=1))
+    return bool(ballot_tasks(session, run, used, from_history=from_history, limit=1, searched=searched))
 
 
 def starved(session: Session, run: RunRow) -> str:
@@ -71,20 +87,28 @@ def starved(session: Session, run: RunRow) -> str:
 
 def all_starved(session: Session, skill: str | None) -> tuple[str, ...]:
     """Say of every open test, of *skill* or of any, why it waits for votes that cannot come."""
-    query = select(RunRow).where(RunRow.kind == RunKind.EVOLUTION, RunRow.ended_at.is_(None)).order_by(RunRow.id)
+    query = (
+        select(RunRow)
+        .join(StepRow, StepRow.run_id == RunRow.id)
+        .where(RunRow.ended_at.is_(None), StepRow.stage == Stage.BANDIT, StepRow.state.in_(OPEN))
+        .order_by(RunRow.id)
+    )
     if skill is not None:
         query = query.where(RunRow.skill_name == skill)
     return tuple(words for run in session.scalars(query).all() if (words := starved(session, run)))
 
 
-def _unused(session: Session, run: RunRow, replayed: Collection[int], rows: Iterator[SampleRow]) -> Iterator[SampleRow]:
+def _unused(
+    session: Session, run: RunRow, replayed: Collection[int], rows: Iterable[SampleRow], *, searched: bool
+) -> Iterator[SampleRow]:
     """Yield rows whose content this test has not used; what it has used is read only when there is a row."""
     content, used = contents.reader(session, run.skill_name), None
     for row in rows:
         if used is None:
             balloted = session.scalars(_on_ballots(run)).all()
             used = contents.of_samples(session, run.skill_name, {*replayed, *balloted})
-            used |= contents.searched(session, run.skill_name, run.horizon)
+            if searched:
+                used |= contents.searched(session, run.skill_name, run.horizon)
         if (one := content(row.fields)) not in used:
             used.add(one)
             yield row

@@ -13,6 +13,7 @@ from models.prompts import text_sha
 from models.runs import Bell, become_evolution, cancel, start_run
 from models.samples import horizon
 from models.stages.detect import detect_case
+from models.steps import MADE_ROOM
 from models.tables import SkillRow, VariantRow
 from models.work_tables import ModelCallRow, RunRow, StepRow
 from pipeline.algorithms.streams import seed32
@@ -201,7 +202,7 @@ def replaceable(session: Session, skill: str) -> tuple[int, ...]:
     A drift check whose canary waits for a quiet moment would only suggest what the person orders. An evolution that nobody
     asked for, and that waits to make its first call, would wait the long quiet time; the person's waits the short one.
     """
-    waiting = (StepRow.state.in_((StepState.READY, StepState.RUNNING))) & (StepRow.waiting_for != "")
+    waiting = (StepRow.state.in_((StepState.READY, StepState.RUNNING))) & StepRow.waiting_for.not_in(("", *MADE_ROOM))
     check = (RunRow.kind == RunKind.DRIFT_CHECK) & (StepRow.stage == Stage.DETECT)
     search = (
         (RunRow.kind == RunKind.EVOLUTION) & (RunRow.trigger != PERSON) & (StepRow.stage == Stage.MUTATE)

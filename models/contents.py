@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,7 +45,7 @@ def labelled(
         skill: its name.
         split: of this part only, without what has a copy in a part that is looked at before.
         horizon: leave later samples out.
-        most: stop at so many contents, or after twenty times as many samples; a check that needs to know whether there
+        most: stop at so many contents, or after the newest twenty times as many samples; a check that needs to know whether there
             are a few must not read a million.
     """
     query = select(SampleRow.id, SampleRow.fields).where(SampleRow.skill_name == skill, SampleRow.known.is_(True))
@@ -52,12 +53,13 @@ def labelled(
         query = query.where(SampleRow.id <= horizon)
     if split is not None:
         query = query.where(SampleRow.split == split)
-    query = query.order_by(SampleRow.id).limit(most * _COPIES if most is not None else None)
+    query = query.order_by(SampleRow.id.desc()).limit(most * _COPIES if most is not None else None)
     content, found = reader(session, skill), dict[str, int]()
-    for number, fields in session.execute(query.execution_options(yield_per=_AT_ONCE)):
-        found[content(fields)] = number
-        if most is not None and len(found) >= most:
-            break
+    with closing(session.execute(query.execution_options(yield_per=_AT_ONCE))) as rows:
+        for number, fields in rows:
+            found.setdefault(content(fields), number)
+            if most is not None and len(found) >= most:
+                break
     earlier = before(split) if split is not None and found else ()
     for one in _in_parts(session, skill, earlier, horizon):
         found.pop(one, None)
@@ -69,11 +71,12 @@ def by_part(session: Session, skill: str) -> Counter[Split]:
     query = select(SampleRow.fields, SampleRow.split, SampleRow.known).where(SampleRow.skill_name == skill)
     content, order = reader(session, skill), {part: place for place, (part, _) in enumerate(SHARES)}
     first, known = dict[str, int](), set[tuple[str, int]]()
-    for fields, split, answered in session.execute(query.execution_options(yield_per=_AT_ONCE)):
-        one, place = content(fields), order[Split(split)]
-        first[one] = min(place, first.get(one, place))
-        if answered:
-            known.add((one, place))
+    with closing(session.execute(query.execution_options(yield_per=_AT_ONCE))) as rows:
+        for fields, split, answered in rows:
+            one, place = content(fields), order[Split(split)]
+            first[one] = min(place, first.get(one, place))
+            if answered:
+                known.add((one, place))
     return Counter(SHARES[place][0] for one, place in known if first[one] == place)
 
 
@@ -111,5 +114,6 @@ def _in_parts(session: Session, skill: str, parts: tuple[Split, ...], horizon: i
     if horizon is not None:
         query = query.where(SampleRow.id <= horizon)
     content = reader(session, skill)
-    for fields in session.scalars(query.execution_options(yield_per=_AT_ONCE)):
-        yield content(fields)
+    with closing(session.scalars(query.execution_options(yield_per=_AT_ONCE))) as rows:
+        for fields in rows:
+            yield content(fields)

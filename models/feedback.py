@@ -105,8 +105,7 @@ def note_all(
     content, known = contents.reader(session, rules.skill.name), known_of(session, rules)
     items = list(items)
     for item in items:
-        texts = (item.output or "", item.expected or "")
-        refuse_unusable(known, item.task_id, item.fields, texts, None if item.history else item.version)
+        refuse_unusable(known, item)
     written = [_note(session, rules, item, content, batch=batch, now=now, ballot=ballot) for item in items]
     monitors.feed(session, rules, now)
     return [
@@ -144,7 +143,7 @@ def _note(
     if row.entered == monitors.NEVER and said != (row.label, row.label_source, row.output):
         row.entered = None  # another verdict, or one on an output that was missing: this one may count
     live = new and not feedback.history
-    fresh = live or (new and (row.label is None or _assigned(session, row)))
+    fresh = live or (new and ((row.label is None and row.expected is None) or _assigned(session, row)))
     row.batch = batch
     row.ballot_wanted = row.ballot_wanted or ballot or (fresh and ballot_drawn(rules, feedback.task_id))
     row.audit = row.audit or (live and audit_drawn(rules, feedback.task_id))

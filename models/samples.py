@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -180,10 +181,11 @@ def _item(row: SampleRow) -> Item:
 def _distinct(session: Session, skill: str, query: Select[SampleRow]) -> Iterator[SampleRow]:
     """Yield the first row of each content, in the order of *query*."""
     content, met = contents.reader(session, skill), set[str]()
-    for row in session.scalars(query.execution_options(yield_per=_AT_ONCE)):
-        if (one := content(row.fields)) not in met:
-            met.add(one)
-            yield row
+    with closing(session.scalars(query.execution_options(yield_per=_AT_ONCE))) as rows:
+        for row in rows:
+            if (one := content(row.fields)) not in met:
+                met.add(one)
+                yield row
 
 
 def _judged(skill: str, label: Label) -> Select[SampleRow]:

@@ -57,17 +57,17 @@ def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
     rows = arm_rows(session, run_id)
     variants = tuple(row.variant_id for row in rows)
     counts = {INCUMBENT: _Counts(), **{variant: _Counts() for variant in variants}}
+    everyone = frozenset(counts)
     replayed = flags_of(evolution, variants)
     for variant in variants:
         counts[variant].flags = replayed[variant]
     if json.loads(run.rules).get("settings", {}).get("voting", {}).get("mode") == LIVE:
         patience = timedelta(hours=Rules.from_json(run.rules).settings.triggers.implicit_ok_h)
         votes = _count_tasks(session, run_id, evolution, counts, now - patience if now else None)
-        sizes = []
+        cards = {}
     else:
         cards = cards_of(session, run_id, evolution.comparison if evolution else 0)
         votes = _count_votes(session, run_id, evolution, counts, cards)
-        sizes = [len(on_it) for on_it in cards.values()]
     return Tally(
         arms=tuple(_arm(row, counts[row.variant_id]) for row in rows),
         votes=votes,
@@ -75,8 +75,8 @@ def tally(session: Session, run_id: int, now: datetime | None = None) -> Tally:
         picks=counts[INCUMBENT].picks,
         losses=counts[INCUMBENT].losses,
         shown=counts[INCUMBENT].shown,
-        equal=sizes.count(1),
-        differing=len(sizes) - sizes.count(1),
+        equal=sum(len(one) == 1 and all(card.arms >= everyone for card in one.values()) for one in cards.values()),
+        differing=sum(len(one) > 1 for one in cards.values()),
     )
 
 

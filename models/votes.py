@@ -203,4 +203,5 @@ def _wants_ballots(session: Session, run: RunRow) -> bool:
     voting = Rules.from_json(run.rules).settings.voting
     if voting.mode == LIVE or open_ballots(session, run.id) >= voting.open_ballots:
         return False
-    return ballot_inputs.any_left(session, run, from_history=voting.from_history)
+    # Under the write lock: a visit for nothing costs a second, a look at a long history as well.
+    return ballot_inputs.any_left(session, run, from_history=voting.from_history, searched=False)

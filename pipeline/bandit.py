@@ -137,8 +137,10 @@ def with_replay(tally: Tally, found: Replay) -> Tally:
 
 def _with_ballots(tally: Tally, made: tuple[Ballot, ...]) -> Tally:
     """Return the tally with new ballots: whether the prompts answered alike is known before any vote."""
-    equal = sum(len(one.cards) == 1 for one in made)
-    return replace(tally, equal=tally.equal + equal, differing=tally.differing + len(made) - equal)
+    everyone = {INCUMBENT, *(arm.variant for arm in tally.arms)}
+    equal = sum(len(one.cards) == 1 and everyone <= set(one.cards[0].arms) for one in made)
+    differing = sum(len(one.cards) > 1 for one in made)
+    return replace(tally, equal=tally.equal + equal, differing=tally.differing + differing)
 
 
 def _anew(verdict: Verdict, why: str) -> BanditDecision:
@@ -183,10 +185,10 @@ def _ballots(case: BanditCase, verdict: Verdict) -> Flow[tuple[Ballot, ...]]:
 def _due(case: BanditCase, verdict: Verdict, made: tuple[Ballot, ...]) -> datetime:
     """Return when to look again: at the end of the days, when a promotion may go ahead, or when a ballot expires.
 
-    At once where equal answers have used up the inputs of this visit, and there may be more.
+    At once where this visit's inputs gave nothing to vote on, nothing else waits for a vote, and there may be more inputs.
     """
     voting = case.rules.settings.voting
-    if case.more and made and case.open_ballots + sum(len(one.cards) > 1 for one in made) < voting.open_ballots:
+    if case.more and made and not case.open_ballots and all(len(one.cards) == 1 for one in made):
         return case.now
     times = [verdict.due or case.now + timedelta(days=voting.max_days)]
     if case.expiring is not None:

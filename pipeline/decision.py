@@ -81,7 +81,8 @@ class Tally:
     Attributes:
         votes: all votes that count towards the cap: picks, ties and "none"; in the live mode tasks with an outcome.
         since: when voting began; None before the first ballot.
-        equal, differing: tasks for ballots on which all prompts gave the same answer, and on which they did not.
+        equal, differing: tasks for ballots on which all prompts of the test gave the same answer, and on which any two of
+            those that were run did not.
         picks, shown: of the prompt in use; `losses`: votes for another prompt beside it, in the live mode failures.
     """
 

@@ -26,6 +26,7 @@ from workers import archive
 from workers.clock import now
 from workers.home import APP, Home
 from workers.host_templates import locate
+from workers.schema import strange
 from workers.yaml_tree import MAX_BYTES, decode, parse, plain, read_bytes
 
 TEMPORARY = ".tmp-"  # begins the name of every folder in the home that only lives for one call
@@ -39,12 +40,14 @@ class Saved:
     Attributes:
         size: bytes of the file.
         versions: prompt versions in it, also as plain files.
+        strange: what in its database is not ours, so that it will not be restored; empty when nothing is.
     """
 
     path: Path
     size: int
     versions: int
     manifest: archive.Manifest
+    strange: str = ""
 
 
 def save(home: Home, target: Path, *, force: bool = False) -> Saved:
@@ -64,6 +67,7 @@ def save(home: Home, target: Path, *, force: bool = False) -> Saved:
             snapshot = folder / archive.DATABASE
             copy_database(source, snapshot)
             revision, versions = _texts(snapshot)
+            odd = strange(snapshot, revision)
             members[archive.DATABASE] = snapshot
             members |= _host_files(home.config)
             members |= versions
@@ -72,7 +76,7 @@ def save(home: Home, target: Path, *, force: bool = False) -> Saved:
     except OSError as error:
         what = f"The backup {plain(str(target), 400)} cannot be written."
         raise ConfigError(what, why=f"{error.filename or target}: {error.strerror or error}.") from error
-    return Saved(target, target.stat().st_size, len(versions), manifest)
+    return Saved(target, target.stat().st_size, len(versions), manifest, odd)
 
 
 def database_file(home: Home) -> Path:

@@ -6,6 +6,7 @@ and never which program runs here: both are said by config.yaml alone.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from pipeline.domain import SkillName
@@ -15,6 +16,8 @@ from workers.home import Home
 from workers.host_config import HostConfig, file_stamp, load_host_config, load_settings
 from workers.stepping import RunOver
 from workers.yaml_tree import plain
+
+SETTLED_S = 5.0  # a configuration that was changed so lately is perhaps still being written
 
 
 class Present:
@@ -49,8 +52,8 @@ class Present:
         """Make sure that the configuration names this very program as the skill's scorer.
 
         Raises:
-            RunOver: it names another one, or the skill none.
-            Unreachable: the configuration cannot be read now.
+            RunOver: it names another one.
+            Unreachable: the configuration cannot be read now, or lacks the skill, or is perhaps just being saved.
         """
         stamp = file_stamp(self._path)
         if self._config is None or stamp != self._stamp:
@@ -59,10 +62,16 @@ class Present:
             except ConfigError as error:
                 raise _later(error) from error
         spec = self._config.skills.get(skill)
-        if spec is None or spec.scorer != scorer:
-            found = f"scorer {plain(spec.scorer)}" if spec is not None else "no such skill"
-            words = f"it scores {plain(skill)} by {plain(scorer)}, but {self._path.name} names {found}"
-            raise RunOver(f"{words}; only a program named there is run (`evoctl enqueue {plain(skill)}` starts anew)")
+        if spec is not None and spec.scorer == scorer:
+            return
+        if spec is None or stamp is None or abs(time.time() - stamp[0] / 1e9) < SETTLED_S:
+            self._config = None  # a file that is half written lacks what comes last
+            found = "no such skill" if spec is None else "another scorer"
+            raise Unreachable(f"{self._path.name} names {found} now.", why="Perhaps it is just being saved.")
+        words = f"it scores {plain(skill)} by {plain(scorer)}, but {self._path.name} names scorer {plain(spec.scorer)}"
+        raise RunOver(
+            f"{words}; only a program named there is run (`evoctl enqueue {plain(skill)} --force` starts anew)"
+        )
 
 
 def _later(error: ConfigError) -> Unreachable:

@@ -178,7 +178,7 @@ def _check_schema(found: Archive, fresh: Path) -> None:
         raise BadInput(
             f"{plain(found.name)} cannot be restored; nothing was changed.",
             why=f"Its database {plain(odd, 120)}: it is not as this program makes one of revision {found.manifest.revision}.",
-            hint="A trigger or a view would be run with every change. Where the backup is from, drop it and save again.",
+            hint="What is not ours may be a program. Where the backup is from, drop it and save again; `evoctl backup` says so.",
         )
 
 

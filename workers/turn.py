@@ -40,7 +40,7 @@ def take_turn(stage: Stage, step_id: int, attempt: int, home: Home | None = None
     place = (home or find_home()).ensure()
     hold = queues.current_meta().get("hold")
     held_back = False
-    with contextlib.suppress(OSError, LookupError, TypeError, ValueError):
+    with contextlib.suppress(OSError, LookupError, TypeError, ValueError, AttributeError):
         # A full disk keeps the gate from its notes, and Redis may say anything: the job asks the gate itself and says so.
         held_back = _wait_quietly(place, hold) if hold else False
     lock = Lock(place.locks / LOCK)

@@ -99,7 +99,7 @@ def _started(call: Call, skill: str, started: Started, search: Search, *, wait: 
 
     call.result("enqueue", data, text)
     for other in started.replaced:
-        call.note(f"It takes the place of run r{other}, which nobody had asked for and which had not begun.")
+        call.note(f"It takes the place of run r{other}, which nobody had asked for and which waited.")
     say_unrung(call, started)
     call.next("evoctl status", f"evoctl results {skill}", f"evoctl cancel r{started.run}")
     return NEGATIVE if wait and line.ending in ("failed", "refused") else 0

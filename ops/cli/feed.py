@@ -183,7 +183,7 @@ def _check(evolution: Evolution, skill: str, lines: IO[bytes]) -> list[tuple[int
     from workers.clock import now
 
     name, known = evolution.config.skill(skill).name, _known(evolution, skill)
-    checked = check(lines, now(), lambda told: known.problem(dict(told.fields), None))
+    checked = check(lines, now(), lambda told: known.problem(dict(told.fields), told.version, history=True))
     if checked.without_input:
         with evolution.database.read() as session:
             there = reports.known_tasks(session, name, tuple(checked.without_input))

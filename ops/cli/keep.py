@@ -34,6 +34,7 @@ def backup(call: Call, *, file: Path, force: bool) -> None:
         "file": str(saved.path), "bytes": saved.size, "revision": made.revision, "program": made.program,
         "created_at": made.created_at, "versions": saved.versions,
         "files": {name: one.sha256 for name, one in made.files.items()},
+        "strange": saved.strange,
     }  # fmt: skip
 
     def text() -> str:
@@ -41,6 +42,12 @@ def backup(call: Call, *, file: Path, force: bool) -> None:
         return f"Saved {show(saved.path)} ({amount(saved.size)}: {inside})."
 
     call.result("backup", data, text)
+    if saved.strange:
+        call.note(
+            show(
+                f"The database {saved.strange}, which is not ours: restore will refuse this backup. Drop it, save again."
+            )
+        )
     call.next(f"evoctl restore {saved.path}")
 
 

@@ -30,7 +30,8 @@ def accuracy(found: Accuracy) -> str:
 
 def gate_line(gate: Verdict, queue: Sequence[QueueItem]) -> str:
     """Say how the gate is; who still waits at an open one wants more of it than a person's own run does."""
-    waiting = dict.fromkeys(f"r{one.run}" for one in queue if one.state == "waiting" and one.waiting_for not in NO_GATE)
+    at_gate = (one for one in queue if one.state == "waiting" and one.waiting_for not in NO_GATE and one.due_at is None)
+    waiting = dict.fromkeys(f"r{one.run}" for one in at_gate)  # who waits for something else has a time to look again
     if not gate.open or not waiting:
         return f"Gate: {'open' if gate.open else 'closed'}. {show(gate.detail)}"
     return (

@@ -92,6 +92,17 @@ def test_copies_lie_in_one_part_and_are_drawn_once(memory: Any) -> None:
     assert (count, len(newest), len(frozen), left_out) == (1, 1, 1, (50, 49))
 
 
+def test_a_bounded_count_reads_the_newest_samples(memory: Any) -> None:
+    """Copies at the beginning of a history do not hide for ever what came after them."""
+    first, *others = split_in(Split.SEARCH, 5)
+    tell(memory, first, 90, expected="x")
+    for content in others:
+        tell(memory, content, 1, expected="x")
+
+    with memory.maker() as session:
+        assert samples.usable(session, "file-naming", most=4) == 4
+
+
 def test_copies_that_an_earlier_release_spread_belong_to_the_part_that_is_looked_at_first(memory: Any) -> None:
     """What a search may have seen is not held out, although another id of it lies in the held-out part."""
     tell(memory, "a cat", 2, expected="x")

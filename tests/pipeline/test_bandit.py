@@ -92,6 +92,17 @@ def test_answers_that_never_differ_end_the_test_in_the_visit_that_shows_it() -> 
     assert (short.next, other.next) == (Waiting.FOR_VOTES, Waiting.FOR_VOTES)
 
 
+def test_an_equal_answer_counts_only_where_all_prompts_of_the_test_gave_it() -> None:
+    """With three challengers a ballot of two of them says nothing of the third; one that differs counts in any case."""
+    same = {"Old.": "same", "Rule 1.": "same", "Rule 2.": "same", "Rule 3.": "same"}
+    tally = replace(_tally((0, 0), (0, 0), (0, 0)), equal=99)
+
+    unsure, _ = _drive(_case(tally, tasks=7), same)
+
+    assert all(len(one.cards) == 1 and len(one.cards[0].arms) == 3 for one in unsure.ballots)
+    assert unsure.next is Waiting.FOR_VOTES
+
+
 def test_the_next_inputs_are_looked_at_at_once_where_these_gave_nothing_to_vote_on() -> None:
     """Equal answers to all inputs of a visit do not make the rest wait for news; enough open ballots, or no more inputs, do."""
     outputs = {"Old.": "same", "Rule 1.": "same"}
@@ -99,12 +110,15 @@ def test_the_next_inputs_are_looked_at_at_once_where_these_gave_nothing_to_vote_
     again, _ = _drive(_case(_tally((0, 0)), tasks=7, more=True), outputs)
     last, _ = _drive(_case(_tally((0, 0)), tasks=7), outputs)
     enough, _ = _drive(_case(_tally((0, 0)), tasks=20, more=True))
+    some, _ = _drive(_case(_tally((0, 0)), tasks=7, more=True, open_ballots=1), outputs)
 
     assert again.due == NOW
     assert last.due is not None
     assert last.due > NOW
     assert enough.due is not None
     assert enough.due > NOW
+    assert some.due is not None
+    assert some.due > NOW
 
 
 def test_no_more_ballots_than_wanted_are_made() -> None:

@@ -18,6 +18,7 @@ from models.runs import become_evolution, start_run
 from models.work_tables import ModelCallRow, RunRow
 from pipeline.algorithms.tokens import estimate
 from pipeline.domain import Role, RunKind, Stage
+from pipeline.errors import Unreachable
 from pipeline.flow import Failed, FailureKind, Generate, Generated, Sampling, Scored, ScoreOutside
 from workers.answer import Answering
 from workers.host_config import read_template
@@ -178,6 +179,7 @@ def test_a_program_that_the_configuration_does_not_name_is_not_run(site: Any, sc
     site.configure("scorer: file-naming", f"scorer: {CLOCK}")
     (site.home.config.parent / "ran.py").write_text("open('ran', 'w')\ndef score(*_): return 1\n", "utf-8")
     request = ScoreOutside(scorer=scorer, output="a", expected="b", fields=())
+    site.settle()
 
     with (
         answering(site, searching(site)) as live,
@@ -186,6 +188,23 @@ def test_a_program_that_the_configuration_does_not_name_is_not_run(site: Any, sc
         live(request)
 
     assert not (site.home.config.parent / "ran").exists()
+
+
+@pytest.mark.parametrize("half", ["", "skills:\n", "all but the scorer"])
+def test_a_configuration_that_is_just_being_saved_ends_no_run(site: Any, half: str) -> None:
+    """An editor that writes in place shows a file without its end: the step waits, and goes on when it is whole."""
+    site.configure("scorer: file-naming", f"scorer: {CLOCK}")
+    whole = site.home.config.read_text("utf-8")
+    site.home.config.write_text(
+        half if half != "all but the scorer" else whole.replace(f"scorer: {CLOCK}", ""), "utf-8"
+    )
+    request = ScoreOutside(scorer=CLOCK, output="a", expected="b", fields=())
+
+    with answering(site, searching(site)) as live:
+        with pytest.raises(Unreachable):
+            live(request)
+        site.home.config.write_text(whole, "utf-8")
+        assert isinstance(live(request), Scored)
 
 
 def ended(process: psutil.Process) -> bool:

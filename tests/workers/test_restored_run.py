@@ -69,6 +69,7 @@ def test_a_backup_from_elsewhere_chooses_neither_program_nor_server(build: Any, 
         two = build("two")
         two.opened.engine.dispose()
         restore(two.home, tmp_path / "b.zip", force=True)
+        two.settle()
         row = worked_off(two, run)
 
         theirs.setblocking(False)

@@ -314,6 +314,24 @@ def test_an_input_of_which_the_prompt_reads_nothing_is_refused(evoctl: Any, host
     assert "Not given, and so empty for the prompt: original_name." in partly.err
 
 
+def test_what_an_earlier_prompt_read_is_told_of_it_all_the_same(evoctl: Any, host: Home) -> None:
+    """An outcome of version 1 that comes after a version 2 with other fields is not lost."""
+    words = ("feedback", "add", "file-naming", "--task-id", "t", "--output", "y", "--ok")
+    assert evoctl(*words, "--input", "description=x").code == 0
+    config, template = host.config, host.config.parent / "skills" / "file-naming.md"
+    (template.parent / "file-naming-v2.md").write_text(
+        template.read_text("utf-8").replace("{{description}}", "{{scene}}").replace("{{original_name}}", "{{was}}"),
+        "utf-8",
+    )
+    text = config.read_text("utf-8").replace("skills/file-naming.md", "skills/file-naming-v2.md", 1)
+    config.write_text(text.replace("prompt_version: 1", "prompt_version: 2", 1), "utf-8")
+    assert evoctl(*words, "--input", "scene=x").code == 0
+    late = ("feedback", "add", "file-naming", "--task-id", "late", "--output", "y", "--ok", "--input", "description=x")
+
+    assert evoctl(*late, "--version", "1").code == 0
+    assert evoctl(*late).code == 2
+
+
 def test_an_assigned_task_without_input_says_what_to_add(evoctl: Any, host: object) -> None:
     """Assigning tells the prompt only; what went in comes with the first word about it."""
     evoctl("assign", "file-naming", "--task-id", "m100")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from models.steps import advance, claim, wake
 from models.tables import VariantRow
@@ -31,6 +31,19 @@ def test_backup_restore_and_gc_say_what_they_did(evoctl: Any, host: Any, trial: 
     assert "What was there before is in" in done.out
     assert "before-restore-" in listed.out
     assert len(trial.evolution.next_ballot().cards) == 3
+
+
+def test_a_backup_that_restore_would_refuse_is_told_at_once(evoctl: Any, trial: Any, tmp_path: Path) -> None:
+    """An index of somebody else's: the person hears of it while the database can still be mended."""
+    with trial.evolution.database.write() as session:
+        session.execute(text("CREATE INDEX my_report ON samples (created_at)"))
+    trial.evolution.database.engine.dispose()
+
+    saved = evoctl("backup", str(tmp_path / "b.zip"))
+
+    assert saved.code == 0
+    assert "has the index my_report, which is not ours: restore will refuse this backup" in saved.err
+    assert evoctl("restore", str(tmp_path / "b.zip"), "--force").code == 2
 
 
 def test_restore_while_up_runs_is_blocked(evoctl: Any, host: Any, tmp_path: Path) -> None:

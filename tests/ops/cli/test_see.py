@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import unicodedata
@@ -184,11 +185,14 @@ def test_status_and_gate_name_who_waits_at_an_open_gate(evoctl: Any, trial: Any)
         session.execute(update(StepRow).values(state="ready", waiting_for="used less than 1800 s ago"))
     with trial.evolution.database.read() as session:
         queue = reports.queue(session)
-    told = gate_line(Verdict(open=True, reason=Reason.OPEN, detail="Nobody uses the model."), queue)
+    verdict = Verdict(open=True, reason=Reason.OPEN, detail="Nobody uses the model.")
+    told = gate_line(verdict, queue)
 
     status, gate = evoctl("status"), evoctl("gate", "--json")
 
+    elsewhere = [dataclasses.replace(one, due_at=one.waiting_since) for one in queue]  # it waits for Ollama, until then
     assert told == "Gate: open for what a person asked for and what has begun, not for r1. Nobody uses the model."
+    assert gate_line(verdict, elsewhere) == "Gate: open. Nobody uses the model."
     assert "waiting since" in status.out
     assert "Queue: 0 running, 0 ready, 1 waiting." in status.out
     assert gate.data["queue"][0]["waiting_for"] == "used less than 1800 s ago"
