@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from workers.home import Home
+
 GOOD = {"task_id": "g", "input": {"description": "A barn"}, "output": "red-barn.png", "label": "ok"}
 
 
