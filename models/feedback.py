@@ -105,7 +105,8 @@ def note_all(
     content, known = contents.reader(session, rules.skill.name), known_of(session, rules)
     items = list(items)
     for item in items:
-        refuse_unusable(known, item)
+        texts = (item.output or "", item.expected or "")
+        refuse_unusable(known, item.task_id, item.fields, texts, item.version, history=item.history)
     written = [_note(session, rules, item, content, batch=batch, now=now, ballot=ballot) for item in items]
     monitors.feed(session, rules, now)
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,9 +12,6 @@ from models.prompts import fields_read
 from models.tables import PromptVersionRow
 from pipeline.errors import BadInput
 from pipeline.rules import Rules
-
-if TYPE_CHECKING:
-    from models.feedback import Feedback
 
 MAX_TASK_ID = 200  # characters
 
@@ -66,18 +62,25 @@ def known_of(session: Session, rules: Rules) -> Known:
     return Known(versions=tuple(versions), in_use=rules.skill.version, read=fields_read(session, name))
 
 
-def refuse_unusable(known: Known, item: Feedback) -> None:
+def refuse_unusable(
+    known: Known,
+    task_id: str,
+    fields: tuple[tuple[str, str], ...],
+    texts: tuple[str, ...],
+    version: int | None,
+    *,
+    history: bool,
+) -> None:
     """Refuse feedback that cannot be kept, or that would count for no prompt.
 
     Raises:
         BadInput: says which task, and why.
     """
-    task_id, texts = item.task_id, (item.output or "", item.expected or "")
     if not 1 <= len(task_id) <= MAX_TASK_ID:
         raise BadInput(f"A task id has 1 to {MAX_TASK_ID} characters: {task_id[:40]!r}...")
-    if any(map(_unkeepable, (task_id, *texts, *sum(item.fields, ())))):
+    if any(map(_unkeepable, (task_id, *texts, *sum(fields, ())))):
         raise BadInput(f"Task {task_id!r} has a zero byte or half a surrogate pair in its text.")
-    if problem := known.problem(dict(item.fields), item.version, history=item.history):
+    if problem := known.problem(dict(fields), version, history=history):
         raise BadInput(f"Task {task_id!r} cannot be used: {problem}.", why="It would count for no prompt.")
 
 
