@@ -34,7 +34,7 @@ PATIENCE_S = {False: 240.0, True: 24 * 3600.0}  # simulated, real: then the demo
 AGAIN = 30  # pictures named with the bad prompt, at most, before its rollback
 LATER = 5  # every so many-th picture comes in only while people vote
 FEW = 5  # pictures named in one go meanwhile
-SEED = 7
+SEED = 2  # of four that were tried, with a gain of 0, 0.05, 0.11 and 0.26, the one in the middle
 BAD = "Be creative: invent a poetic title for the picture and explain in a sentence why it fits."
 SPEED = 1500  # tokens per second of the simulated models: slow enough to be caught in the middle of a reply
 
