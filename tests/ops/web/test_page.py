@@ -354,24 +354,25 @@ def test_a_taken_port_is_replaced_and_said(tmp_path: Path, serve: Any) -> None:
             assert page.first_lines[0] == f"Port {taken} is taken; the page is on {page.port}.\n"
 
 
+def web(home: Home, *words: str) -> list[str]:
+    """Return the command line of `evoctl web` for *home*."""
+    return [
+        sys.executable, "-m", "ops.cli", "--home", str(home.root), "--config", str(home.config), "web", *words,
+    ]  # fmt: skip
+
+
 def test_a_second_page_tells_the_address_of_the_first(tmp_path: Path, serve: Any) -> None:
     """It takes neither the file nor the sign-in away, whether it wants a browser or another port."""
     home = Home(tmp_path / "home", tmp_path / "config.yaml")
     with serve(home) as page:
         for more in ((), ("--open", "--port", "0")):
-            words = [
-                sys.executable,
-                "-m",
-                "ops.cli",
-                "--home",
-                str(home.root),
-                "--config",
-                str(home.config),
-                "web",
-                *more,
-            ]
             said = subprocess.run(
-                words, env={**os.environ, "BROWSER": "true"}, capture_output=True, text=True, timeout=60, check=False
+                web(home, *more),
+                env={**os.environ, "BROWSER": "true"},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
             )
 
             assert said.returncode == 0, said.stderr
@@ -385,19 +386,7 @@ def test_a_second_page_tells_the_address_of_the_first(tmp_path: Path, serve: Any
 def test_a_page_that_waits_takes_over(tmp_path: Path, serve: Any) -> None:
     """As that of `evoctl up` does, while one that a person started runs."""
     home = Home(tmp_path / "home", tmp_path / "config.yaml")
-    words = [
-        sys.executable,
-        "-m",
-        "ops.cli",
-        "--home",
-        str(home.root),
-        "--config",
-        str(home.config),
-        "web",
-        "--wait",
-        "--port",
-        "0",
-    ]
+    words = web(home, "--wait", "--port", "0")
     with serve(home) as page:
         first = page.address
         waiting = subprocess.Popen(words, stdout=subprocess.DEVNULL)
