@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from models import contents
 from models.ballots import open_ballots
+from models.base import streamed
 from models.replays import replayed_samples
 from models.tables import BallotRow, SampleRow
 from models.waits import OPEN
@@ -19,8 +19,6 @@ from pipeline.decision import LIVE
 from pipeline.domain import Split, Stage
 from pipeline.explain import no_inputs_words
 from pipeline.rules import Rules
-
-_AT_ONCE = 200  # rows that are held while tasks are looked through
 
 
 def ballot_tasks(
@@ -44,11 +42,10 @@ def ballot_tasks(
         select(SampleRow)
         .where(SampleRow.skill_name == run.skill_name, allowed, SampleRow.id.not_in(_on_ballots(run)))
         .order_by(SampleRow.id.desc())  # new ones first
-        .execution_options(yield_per=_AT_ONCE)
     )
     found: list[SampleRow] = []
-    with closing(session.scalars(query)) as rows:
-        for row in _unused(session, run, replayed, rows, searched=searched):
+    with streamed(session, query) as rows:
+        for row in _unused(session, run, replayed, rows.scalars(), searched=searched):
             found.append(row)
             if len(found) == limit:
                 break

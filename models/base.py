@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, Result, Select, TypeDecorator, create_engine, event
 from sqlalchemy.engine.url import make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -21,6 +22,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 SCHEMA = "0005"  # the revision these tables belong to; a test holds it equal to the newest migration
+AT_ONCE = 200  # rows that `streamed` holds
 BUSY_TIMEOUT_S = 10.0  # how long a writer waits for another one before "database is locked"
 
 
@@ -108,3 +110,10 @@ def _sqlite_begin(connection: Any) -> None:
     # Readers opt out of the write lock with the execution option read_only=True.
     read_only = connection.get_execution_options().get("read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def streamed(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Result[*tuple[Any, ...]]]:
+    """Read the rows of *query* a few at a time; a reader that stops early leaves no cursor open on the server."""
+    with closing(session.execute(query.execution_options(yield_per=AT_ONCE))) as rows:
+        yield rows

@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from contextlib import closing
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.base import streamed
 from models.prompts import fields_read
 from models.tables import SampleRow
 from pipeline.contents import content_of
 from pipeline.domain import Split
 from pipeline.splits import SHARES, before
 
-_AT_ONCE = 1000  # rows that are held while contents are read
 _COPIES = 20  # samples of one content, on average, that a bounded count reads; ours
 
 
@@ -55,7 +54,7 @@ def labelled(
         query = query.where(SampleRow.split == split)
     query = query.order_by(SampleRow.id.desc()).limit(most * _COPIES if most is not None else None)
     content, found = reader(session, skill), dict[str, int]()
-    with closing(session.execute(query.execution_options(yield_per=_AT_ONCE))) as rows:
+    with streamed(session, query) as rows:
         for number, fields in rows:
             found.setdefault(content(fields), number)
             if most is not None and len(found) >= most:
@@ -71,7 +70,7 @@ def by_part(session: Session, skill: str) -> Counter[Split]:
     query = select(SampleRow.fields, SampleRow.split, SampleRow.known).where(SampleRow.skill_name == skill)
     content, order = reader(session, skill), {part: place for place, (part, _) in enumerate(SHARES)}
     first, known = dict[str, int](), set[tuple[str, int]]()
-    with closing(session.execute(query.execution_options(yield_per=_AT_ONCE))) as rows:
+    with streamed(session, query) as rows:
         for fields, split, answered in rows:
             one, place = content(fields), order[Split(split)]
             first[one] = min(place, first.get(one, place))
@@ -103,7 +102,8 @@ def copies(session: Session, skill: str, horizon: int) -> tuple[int, int]:
     query = select(SampleRow.fields).where(
         SampleRow.skill_name == skill, SampleRow.known.is_(True), SampleRow.id <= horizon
     )
-    every = [content(fields) for fields in session.scalars(query.execution_options(yield_per=_AT_ONCE))]
+    with streamed(session, query) as rows:
+        every = [content(fields) for fields in rows.scalars()]
     return len(every), len(every) - len(set(every))
 
 
@@ -114,6 +114,6 @@ def _in_parts(session: Session, skill: str, parts: tuple[Split, ...], horizon: i
     if horizon is not None:
         query = query.where(SampleRow.id <= horizon)
     content = reader(session, skill)
-    with closing(session.scalars(query.execution_options(yield_per=_AT_ONCE))) as rows:
-        for fields in rows:
+    with streamed(session, query) as rows:
+        for fields in rows.scalars():
             yield content(fields)

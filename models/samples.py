@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from models import contents
+from models.base import streamed
 from models.tables import SampleRow
 from pipeline.algorithms.splits import fraction
 from pipeline.domain import Label, LabelSource, SampleId, Split
@@ -22,7 +22,6 @@ from pipeline.rules import Rules
 
 AUDIT_AGE = timedelta(days=30)  # older answers say nothing of now; ours
 AUDIT_ANSWERS = 50  # newest answers that are counted; ours
-_AT_ONCE = 200  # rows that are held while samples are looked through
 
 
 def reference(row: SampleRow) -> str | None:
@@ -181,8 +180,8 @@ def _item(row: SampleRow) -> Item:
 def _distinct(session: Session, skill: str, query: Select[SampleRow]) -> Iterator[SampleRow]:
     """Yield the first row of each content, in the order of *query*."""
     content, met = contents.reader(session, skill), set[str]()
-    with closing(session.scalars(query.execution_options(yield_per=_AT_ONCE))) as rows:
-        for row in rows:
+    with streamed(session, query) as rows:
+        for row in rows.scalars():
             if (one := content(row.fields)) not in met:
                 met.add(one)
                 yield row
